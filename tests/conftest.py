@@ -1,23 +1,28 @@
 """One real Kafka for the whole test session, and fresh topic names for every test."""
 
+import logging
 import os
 import shutil
 import signal
 import tempfile
 import uuid
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+import structlog
+from hypothesis import HealthCheck, settings
 
+from pipeline.runtime.telemetry.logs import LibraryLines
 from pipeline.tools.broker import local
 
-# A busy machine is no failure, so there are no deadlines. In CI the examples are the same in every run; elsewhere they
-# differ. `pytest --hypothesis-profile thorough` looks harder.
-settings.register_profile("forebay", deadline=None, max_examples=25, derandomize="CI" in os.environ)
-settings.register_profile("thorough", deadline=None, max_examples=500)
+# A busy machine is no failure, so there are no deadlines, neither of an example nor of its drawing. In CI the examples
+# are the same in every run; elsewhere they differ. `pytest --hypothesis-profile thorough` looks harder.
+patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("forebay", patient, max_examples=25, derandomize="CI" in os.environ)
+settings.register_profile("thorough", patient, max_examples=500)
 settings.load_profile("forebay")
 
 # Started in the background of a script, Ctrl-C is ignored, also by all that the tests start; they must feel it.
@@ -35,6 +40,7 @@ def pytest_assertrepr_compare(op: str, left: Any, right: Any) -> list[str] | Non
     return [f"{len(left)} messages == {len(right)} messages, the same up to message {where}"]
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)
 BROKER = pytest.StashKey[Path]()
 UNPROVEN = "not proven: "
 
@@ -75,6 +81,27 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.section(f"{skipped.total()} skipped: what this run did not show")
         for reason, count in sorted(skipped.items()):
             terminalreporter.line(f"{count:4} x {reason.removeprefix(UNPROVEN)}")
+
+
+@pytest.fixture(autouse=True)
+def same_process_afterwards() -> Iterator[None]:
+    """What a command sets for its whole process is as it was when the next test of this process begins."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    logs = structlog.get_config() if structlog.is_configured() else None
+    signals = {number: signal.getsignal(number) for number in SIGNALS}
+    yield
+    # pytest's own handlers come and go with the parts of a test: what they are now is not what they were.
+    for handler in [each for each in root.handlers if isinstance(each, LibraryLines) and each not in handlers]:
+        root.removeHandler(handler)
+    root.setLevel(level)
+    logging.captureWarnings(False)
+    structlog.reset_defaults()
+    if logs is not None:
+        structlog.configure(**logs)
+    for number, before in signals.items():
+        if before is not None:  # else one that was not set from Python
+            signal.signal(number, before)
 
 
 @pytest.fixture(scope="session")

@@ -167,7 +167,7 @@ def absorbed(rows: list[dict[str, Any]]) -> Incident:
     return incident
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(rows=ROWS)
 def test_the_deeds_add_up_to_the_flows(rows: list[dict[str, Any]]) -> None:
     incident = absorbed(rows)
@@ -193,7 +193,7 @@ def test_the_deeds_add_up_to_the_flows(rows: list[dict[str, Any]]) -> None:
 FLOWS_SAID = re.compile(r"(?:opened|had) ([\d,]+)(?: or more)? |in ([\d,]+)(?: or more)? flows?|([\d,]+) further flow")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(rows=ROWS)
 def test_the_sentence_accounts_for_every_flow(rows: list[dict[str, Any]]) -> None:
     says = facts_of(absorbed(rows)).says.rsplit(", since ", 1)[0]
@@ -202,7 +202,7 @@ def test_the_sentence_accounts_for_every_flow(rows: list[dict[str, Any]]) -> Non
     assert " or more" not in says
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(rows=ROWS)
 def test_targets_never_count_the_actor(rows: list[dict[str, Any]]) -> None:
     incident = absorbed(rows)
@@ -214,7 +214,7 @@ def test_targets_never_count_the_actor(rows: list[dict[str, Any]]) -> None:
     assert f"to {subject}" not in says.split(";")[0].split(" in ")[0].split(", ")[0].split(" and ")
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(rows=ROWS)
 def test_a_scan_is_of_several_ports_or_hosts(rows: list[dict[str, Any]]) -> None:
     for event in incidents_of([scored([{**row, "at": at / 10} for at, row in enumerate(rows)])]):
@@ -230,7 +230,7 @@ def test_a_scan_is_of_several_ports_or_hosts(rows: list[dict[str, Any]]) -> None
         assert named or "looks like" not in text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=2 * settings().max_examples)
 @given(rows=ROWS, cuts=st.sets(st.integers(1, 11)))
 def test_batches_and_a_restart_in_between_change_nothing(rows: list[dict[str, Any]], cuts: set[int]) -> None:
     whole, divided = absorbed(rows), fresh()

@@ -23,12 +23,12 @@ import yaml
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings
 from tests.integration.test_ingest_worker import read, value
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "docs/connect"
 BROKER = "127.0.0.1:9092"
 SITE = "my-plant"
-PATIENCE_S = 60.0
 
 
 def needs(program: str) -> pytest.MarkDecorator:

@@ -16,6 +16,7 @@ import tritonclient.http as client_module
 from models.serving import registry
 from models.serving.score import Scorer
 from tests.models import tiny
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 MATRIX = tiny.rows(seed=7, count=40).matrix
@@ -31,7 +32,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield json.loads(process.stdout.readline())["url"].removeprefix("http://")
     finally:
         process.terminate()
-        process.wait(60)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from pipeline.tools.cli.main import NOUNS, app, module_of
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 HEAVY = ("torch", "faust", "numba", "duckdb", "matplotlib", "pyarrow", "pyiceberg", "models")
 
@@ -53,6 +54,6 @@ def test_no_command_waits_for_libraries_to_load() -> None:
         "for noun in NOUNS: module_of(noun)\n"
         f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
     )
-    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert run.returncode == 0, run.stderr
     assert run.stdout.strip() == "[]", f"imported for a help page: {run.stdout}"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.tree import PACKAGES, ROOT, own_files, relative
+from tests.patience import PATIENCE_S
 
 
 @pytest.mark.slow
@@ -23,7 +24,7 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
         [sys.executable, "-m", "pip", "wheel", *options, str(tmp_path / "source")],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_S,
     )
     assert run.returncode == 0, run.stdout + run.stderr
     (wheel,) = tmp_path.glob("*.whl")

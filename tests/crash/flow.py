@@ -16,6 +16,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.chaos.round import work_left
 from pipeline.tools.processes import Processes, StartedProcess, worker_environment
+from tests.patience import PATIENCE_S
 
 STAGES = ("ingest", "featurize", "score", "alert", "archive", "retrain")
 
@@ -40,9 +41,9 @@ class Flow:
         """SIGKILL one stage and start it again."""
         stage = self.stages[name]
         os.kill(stage.process.pid, signal.SIGKILL)
-        stage.process.wait(90)
+        stage.process.wait(PATIENCE_S)
         self._start_again(name)
-        self.processes.wait_ready([self.stages[name]], 60)
+        self.processes.wait_ready([self.stages[name]], PATIENCE_S)
 
     def restart_ended(self) -> list[Ended]:
         """Start again, without waiting, the stages that have ended by themselves; return how they ended."""
@@ -61,7 +62,7 @@ class Flow:
         """Records in closed files."""
         return sum(row["accepted"] + row["late"] + row["rejected"] for row in account(self.settings.archive_uri))
 
-    def wait_archived(self, records: int, timeout_s: float) -> None:
+    def wait_archived(self, records: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until that many records are in closed files."""
         deadline = time.monotonic() + timeout_s
         while (now := self.archived()) < records:
@@ -69,7 +70,7 @@ class Flow:
             assert time.monotonic() < deadline, f"{now} of {records} records archived; logs: {self.processes.logs}"
             time.sleep(0.2)
 
-    def wait_drained(self, records: int, timeout_s: float) -> None:
+    def wait_drained(self, records: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until every stage has taken in, and committed, all that so many records in `raw` lead to."""
         deadline = time.monotonic() + timeout_s
         while any(left := work_left(self.settings, records)):
@@ -104,7 +105,7 @@ def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterato
     processes = Processes(logs, worker_environment(settings))
     try:
         stages = {name: processes.start(name, name, "run") for name in STAGES}
-        processes.wait_ready(list(stages.values()), 90)
+        processes.wait_ready(list(stages.values()), PATIENCE_S)
         yield Flow(settings, processes, stages)
     finally:
         processes.stop()
@@ -114,7 +115,7 @@ def send(flow: Flow, path: Path, sensor: str, speed: str = "max") -> None:
     """Send one sensor's file and wait for the sender."""
     arguments = ("flow", "send", str(path), "--site", "westermo", "--sensor", sensor, "--speed", speed)
     sender = flow.processes.start(f"send-{sensor}", *arguments)
-    assert sender.process.wait(120) == 0, sender.last_words()
+    assert sender.process.wait(PATIENCE_S) == 0, sender.last_words()
 
 
 def copy_raw(source: Settings, target: Settings, messages_per_s: int | None = None) -> Iterator[int]:

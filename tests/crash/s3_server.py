@@ -5,7 +5,6 @@
 
 import os
 import signal
-import socket
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,9 @@ from pathlib import Path
 
 from moto.server import ThreadedMotoServer
 
+from pipeline.tools.broker.ports import free_port
 from pipeline.tools.processes import Processes, StartedProcess
+from tests.patience import PATIENCE_S
 from tests.runtime.storage.bucket import KEYS, make_bucket
 
 CLOSE, OPEN = signal.SIGUSR1, signal.SIGUSR2
@@ -48,13 +49,12 @@ class S3Server:
 @contextmanager
 def running(logs: Path) -> Iterator[S3Server]:
     """Run a server of the caller's own; stop it at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = int(free.getsockname()[1])
+    port = free_port()
     logs.mkdir(parents=True, exist_ok=True)
     processes = Processes(logs, KEYS)
     try:
         server = processes.start("s3", str(port), program=("-m", "tests.crash.s3_server"))
-        processes.wait_ready([server], 90)
+        processes.wait_ready([server], PATIENCE_S)
         yield S3Server(server, port)
     finally:
         processes.stop()

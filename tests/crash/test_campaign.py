@@ -11,7 +11,7 @@ from pipeline.tools.chaos import campaign as campaigns
 from pipeline.tools.chaos import round as one_round
 from pipeline.tools.chaos.campaign import FIGURES, Campaign
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
 
 # All but those that wait until a session ends: `make nightly` has them, in more rounds and with a seed of the day.

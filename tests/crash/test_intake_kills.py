@@ -23,6 +23,7 @@ from pipeline.tools.broker.ports import is_free
 from schemas.intake import TopicSource
 from tests.ingest.records import ZEEK
 from tests.integration.chains import wait_for, worker
+from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.crash, pytest.mark.nightly, pytest.mark.timeout(3000)]
 
@@ -34,7 +35,6 @@ RESTART_EVERY = 10
 """Every tenth time Kafka is restarted under the worker, by SIGTERM and by SIGKILL in turn, before that is killed."""
 MAX_MOMENT_S = 3.0
 """A worker that dies at any moment dies so late at the latest: its imports take one second, its first poll follows."""
-PATIENCE_S = 120.0
 INPUT_PARTITIONS = 3
 SENSORS = 7
 Key = tuple[str, int, str]

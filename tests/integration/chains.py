@@ -13,8 +13,11 @@ from confluent_kafka import TopicPartition
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, inherited_environment, load_settings
 from tests.integration.chain_stage import Chain, line, step
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]
+GRACE_S = 60.0
+"""What Kubernetes grants a worker to end: terminationGracePeriodSeconds in k8s/base."""
 SESSION_S = 6.0
 """The shortest session a broker allows by default: what waits for its end waits no longer than it must."""
 
@@ -54,7 +57,7 @@ def worker(
             stderr.close()
 
 
-def wait_for(log: Path, word: str, timeout_s: float = 60.0) -> None:
+def wait_for(log: Path, word: str, timeout_s: float = PATIENCE_S) -> None:
     """Wait until a worker's log has a word."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
@@ -75,15 +78,16 @@ def send(settings: Settings, values: dict[int, list[bytes]]) -> None:
             producer.commit_transaction()
 
 
-def received(settings: Settings, topic: str, enough: dict[int, int], timeout_s: float = 60.0) -> dict[int, list[bytes]]:
-    """What is in a topic, per partition, once partition p's last seq is enough[p] - 1 (or time is up)."""
+def received(
+    settings: Settings, topic: str, enough: dict[int, int], timeout_s: float = PATIENCE_S
+) -> dict[int, list[bytes]]:
+    """What is in a topic, per partition, once partition p's last seq is enough[p] - 1."""
     values: dict[int, list[bytes]] = {partition: [] for partition in enough}
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(topic, partition, 0) for partition in enough])
     deadline = time.monotonic() + timeout_s
-    while (
-        any(not seqs(values[p]) or max(seqs(values[p])) < enough[p] - 1 for p in enough) and time.monotonic() < deadline
-    ):
+    while any(not seqs(values[p]) or max(seqs(values[p])) < enough[p] - 1 for p in enough):
+        assert time.monotonic() < deadline, f"{topic}: { ({p: len(each) for p, each in values.items()}) } of {enough}"
         for message in reader.consume(500, 0.2):
             values[message.partition() or 0].append(clients.raise_for(message).value() or b"")
     reader.close()

@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 from tests.alert.suspects import SECOND, START_US, scored
 from tests.contracts.facts import at, scored_facts
 from tests.integration.chains import ROOT, settings_for, worker
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 STAGE = "pipeline.tools.cli alert run"
@@ -93,14 +94,15 @@ def reference(partition: int) -> dict[tuple[str, int], bytes]:
     return revisions
 
 
-def alerts(settings: Settings, enough: int, timeout_s: float = 90.0) -> dict[int, list[Read]]:
-    """What is in `alerts`, per partition, once there are `enough` closed incidents (or time is up)."""
+def alerts(settings: Settings, enough: int, timeout_s: float = PATIENCE_S) -> dict[int, list[Read]]:
+    """What is in `alerts`, per partition, once there are `enough` closed incidents."""
     by_partition: dict[int, list[Read]] = {0: [], 1: []}
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.alerts, partition, 0) for partition in by_partition])
     deadline = time.monotonic() + timeout_s
     closed: set[str] = set()
-    while len(closed) < enough and time.monotonic() < deadline:
+    while len(closed) < enough:
+        assert time.monotonic() < deadline, f"{len(closed)} of {enough} closed incidents"
         for message in reader.consume(500, 0.2):
             value = clients.raise_for(message).value() or b""
             read = Read(message.key() or b"", value, clients.headers_of(message))
@@ -125,7 +127,7 @@ def forebay(settings: Settings, *arguments: str, expect: int = 0) -> tuple[list[
     """Run the command; its stdout as JSON documents, and its stderr."""
     environment = {**os.environ, "FOREBAY_BOOTSTRAP": settings.bootstrap, "FOREBAY_TOPIC_PREFIX": settings.topic_prefix}
     command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=120, check=False)
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == expect, done.stderr.decode()
     return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
 
@@ -178,7 +180,7 @@ def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: st
     [record], _ = forebay(settings, *judge, "--yes", "--json")
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.feedback, 0, 0)])
-    [message] = reader.consume(1, 20)
+    [message] = reader.consume(1, PATIENCE_S)
     reader.close()
     assert message.key() == uid.encode()
     assert record.pop("commands") == []  # what is no attack commands no sensor
@@ -197,7 +199,7 @@ def test_a_missing_message_stops_it_with_its_position_unmoved(kafka: str, prefix
     send(settings, {0: values})
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(90) == 1
+        assert process.wait(PATIENCE_S) == 1
     assert b"got seq 4, expected 3" in log.read_bytes()
     newest = pointers.read(settings, settings.topics.alert_state, [0])[0]
     assert not newest or newest[0].position <= 3

@@ -18,6 +18,7 @@ from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from tests.archive.plant import RawMessage, Wire, feed, random_log, wire
 from tests.integration.chains import settings_for, wait_for, worker
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 STAGE = "pipeline.tools.cli archive run"
@@ -95,7 +96,7 @@ def expected_rows(logs: Logs) -> int:
 
 
 def wait_until_archived(
-    settings: Settings, rows: int, process: subprocess.Popen[bytes], site: str = "", timeout_s: float = 90.0
+    settings: Settings, rows: int, process: subprocess.Popen[bytes], site: str = "", timeout_s: float = PATIENCE_S
 ) -> None:
     deadline = time.monotonic() + timeout_s
     while (archived := closed_rows(settings, site)) < rows:
@@ -121,7 +122,7 @@ def test_killed_at_any_moment_it_leaves_the_same_archive(settings: Settings, log
     with worker(settings, STAGE, log=tmp_path / "last") as process:
         wait_until_archived(settings, rows, process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0
+        assert process.wait(PATIENCE_S) == 0
     proof = verify(settings.archive_uri, settings)
     assert proof["problems"] == []
     assert proof["strays"] == []
@@ -135,7 +136,7 @@ def test_offsets_follow_the_manifests(settings: Settings, logs: Logs, tmp_path: 
     with worker(settings, STAGE, log=tmp_path / "log") as process:
         wait_until_archived(settings, expected_rows(logs), process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0
+        assert process.wait(PATIENCE_S) == 0
     consumer = clients.consumer(settings, "archive", **{"group.instance.id": "test", "group.protocol": "classic"})
     for partition in logs:
         manifest = sorted((Path(settings.archive_uri) / "_manifests" / f"p{partition}").glob("*.json"))[-1]
@@ -157,7 +158,7 @@ def test_a_worker_that_slept_past_its_session_stops(settings: Settings, logs: Lo
             wait_for(tmp_path / "second", '"ready"')
             first.send_signal(signal.SIGCONT)
             send(settings, {1: logs[1]}, cuts=10)
-            assert first.wait(60) != 0
+            assert first.wait(PATIENCE_S) != 0
             wait_until_archived(settings, expected_rows({1: logs[1]}), second, site="site1")
     assert verify(settings.archive_uri, None)["problems"] == []
 
@@ -168,7 +169,7 @@ def test_a_message_that_is_none_stops_the_worker_with_its_position(settings: Set
     assert producer.flush(30) == 0
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(60) == 64
+        assert process.wait(PATIENCE_S) == 64
     assert f"{settings.topics.archive}[1]@0" in log.read_text()
 
 
@@ -187,7 +188,7 @@ def test_rows_lost_to_retention_stop_the_worker(settings: Settings, logs: Logs, 
         future.result(30)
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(60) == 66
+        assert process.wait(PATIENCE_S) == 66
     assert "no longer has the position" in log.read_text()
 
 
@@ -197,7 +198,7 @@ def test_a_mark_lost_to_retention_is_no_row_lost(settings: Settings, logs: Logs,
     with worker(settings, STAGE) as process:
         wait_until_archived(settings, expected_rows({0: logs[0]}), process)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0
+        assert process.wait(PATIENCE_S) == 0
     admin = clients.admin(settings)
     for topic in (settings.topics.archive, settings.topics.rejects):
         for future in admin.delete_records([TopicPartition(topic, 0, OFFSET_END)]).values():
@@ -207,7 +208,7 @@ def test_a_mark_lost_to_retention_is_no_row_lost(settings: Settings, logs: Logs,
         wait_for(log, '"ready"')
         time.sleep(3.0)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0, log.read_text()
+        assert process.wait(PATIENCE_S) == 0, log.read_text()
 
 
 def test_verify_sees_what_the_archive_lost(settings: Settings, logs: Logs) -> None:

@@ -15,7 +15,7 @@ from tests.featurize.flows import batch
 from tests.integration.chains import settings_for
 from tests.tools.assets.plants import talk
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 HEAD = "address,name,criticality\n"
 
 

@@ -16,6 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from pipeline.errors import Failed, Misconfigured
 from pipeline.tools.broker import local, process, state
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +42,7 @@ def broker(*arguments: str, expect: int = 0) -> dict[str, Any]:
 def test_two_at_once_start_one_broker(data: Path) -> None:
     command = [*FOREBAY, "broker", "up", "--data", str(data), "--port", "0", "--json"]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    documents = [orjson.loads(each.communicate(timeout=120)[0].splitlines()[-1]) for each in both]
+    documents = [orjson.loads(each.communicate(timeout=PATIENCE_S)[0].splitlines()[-1]) for each in both]
     assert [each.returncode for each in both] == [0, 0]
     assert documents[0]["pid"] == documents[1]["pid"]
     assert documents[0]["bootstrap"].startswith("127.0.0.1:")
@@ -84,7 +85,7 @@ def test_it_keeps_a_message_over_kill_9(data: Path) -> None:
     assert (again["cluster_id"], again["bootstrap"]) == (running.cluster_id, running.bootstrap)
     consumer = Consumer({"bootstrap.servers": running.bootstrap, "group.id": "reader", "auto.offset.reset": "earliest"})
     consumer.subscribe([TOPIC])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     message = None
     while message is None and time.monotonic() < deadline:
         message = consumer.poll(1.0)
@@ -143,18 +144,18 @@ def test_it_comes_back_on_its_old_port_and_down_finds_it_by_its_address(
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(data: Path) -> None:
     command = [*FOREBAY, "broker", "up", "--data", str(data), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as starting:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while (running := state.read(data)) is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         starting.send_signal(signal.SIGINT)
-        assert starting.wait(90) != 0
+        assert starting.wait(PATIENCE_S) != 0
     wait_until_gone(running.pid, running.run_id)
     assert state.read(data) is None
 
 
 def wait_until_gone(pid: int, run_id: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while process.is_ours(pid, run_id):
         assert time.monotonic() < deadline
         time.sleep(0.02)

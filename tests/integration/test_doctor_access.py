@@ -20,7 +20,7 @@ from pipeline.tools.broker.ports import free_port
 from pipeline.tools.doctor.access import needs
 from tests.integration.test_doctor import doctor
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 LOGIN = "org.apache.kafka.common.security.plain.PlainLoginModule required"
 PREFIX = "guarded."
 

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import signal
-import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -23,7 +22,8 @@ from pipeline.runtime.state import pointers
 from pipeline.runtime.telemetry import start
 from pipeline.tools.broker import local
 from tests.integration.chain_stage import ChainRoom
-from tests.integration.chains import chain, deduplicated, received, send, settings_for, wait_for, worker
+from tests.integration.chains import GRACE_S, chain, deduplicated, received, send, settings_for, wait_for, worker
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 STAGE = "tests.integration.chain_stage"
@@ -80,7 +80,7 @@ def test_a_rebalance_moves_partitions_with_their_state(kafka: str, prefix: str, 
             send(settings, {p: messages[100:200] for p, messages in values.items()})
             received(settings, settings.topics.features, {0: 200, 1: 200})
             first.send_signal(signal.SIGTERM)
-            assert first.wait(90) == 0
+            assert first.wait(PATIENCE_S) == 0
         # `b` is killed: its static seat stays taken until it comes back.
         send(settings, {p: messages[200:] for p, messages in values.items()})
         with worker(settings, STAGE, "a"), worker(settings, STAGE, "b"):
@@ -135,7 +135,7 @@ def test_an_exception_stops_the_worker_with_its_position_unmoved(kafka: str, pre
     send(settings, {0: [b"a", b"b", b"poison", b"c"]})
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(90) == 1
+        assert process.wait(PATIENCE_S) == 1
     assert b'"offset": 2' in log.read_bytes()
     emitted = received(settings, settings.topics.features, {0: 2})[0]
     assert deduplicated(emitted) == chain([b"a", b"b"])
@@ -149,7 +149,7 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
     with worker(settings, STAGE) as process:
         received(settings, settings.topics.features, {0: 20})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0
+        assert process.wait(PATIENCE_S) == 0
     admin = clients.admin(settings)
     send(settings, {0: [b"b"] * 20})
     admin.delete_records([TopicPartition(settings.topics.flows, 0, 40)])[
@@ -157,7 +157,7 @@ def test_a_saved_position_that_the_topic_no_longer_holds_is_refused(kafka: str, 
     ].result()
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(90) != 0
+        assert process.wait(PATIENCE_S) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
 
 
@@ -173,7 +173,7 @@ def test_messages_deleted_while_a_worker_lags_stop_it(kafka: str, prefix: str, t
         for future in admin.delete_records([TopicPartition(settings.topics.flows, 0, 50)]).values():
             future.result(30)
         process.send_signal(signal.SIGCONT)
-        assert process.wait(90) != 0
+        assert process.wait(PATIENCE_S) != 0
     assert b"messages were deleted before they were read" in log.read_bytes()
 
 
@@ -185,15 +185,15 @@ def test_a_consumer_that_hangs_ends_the_worker_and_marks_do_not(kafka: str, pref
 
     async def run() -> None:
         shell = Worker(stage, settings, telemetry, kafka_watch)
-        shell._stall = StallDetector(settings, kafka_watch, quiet_s=1.0, confirm_s=1.0)
         running = asyncio.ensure_future(shell.run())
         await asyncio.to_thread(send, settings, {0: [b"a"] * 20})  # the mark of a transaction is the last record
         await asyncio.to_thread(received, settings, settings.topics.features, {0: 20})
+        shell._stall = StallDetector(settings, kafka_watch, quiet_s=1.0, confirm_s=1.0)  # a first fetch may take longer
         await asyncio.sleep(5.0)
         assert not running.done(), "everything was read"
         shell._app.consumer.pause_partitions(shell._app.consumer.assignment())  # what a hang looks like from outside
         await asyncio.to_thread(send, settings, {0: [b"b"] * 20})
-        await asyncio.wait_for(running, 60.0)
+        await asyncio.wait_for(running, PATIENCE_S)
 
     with pytest.raises(Stalled, match=r"flows\[0\]: got no records for 2 s although Kafka answers"):
         asyncio.run(run())
@@ -203,18 +203,13 @@ def test_a_consumer_that_hangs_ends_the_worker_and_marks_do_not(kafka: str, pref
     assert deduplicated(emitted) == chain([b"a"] * 20 + [b"b"] * 20)
 
 
-def test_stopping_is_quick_and_saves(kafka: str, prefix: str, tmp_path: Path) -> None:
+def test_stopping_saves_within_what_is_granted(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings = settings_for(kafka, prefix, tmp_path, partitions=1)
     send(settings, {0: [b"%d" % index for index in range(55)]})
     with worker(settings, STAGE) as process:
         received(settings, settings.topics.features, {0: 55})
-        started = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        try:
-            assert process.wait(90) == 0
-        except subprocess.TimeoutExpired:
-            pytest.fail("did not stop within 15 s")
-        assert time.monotonic() - started < 15
+        assert process.wait(GRACE_S) == 0
     newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
     assert newest.seq == 55
 

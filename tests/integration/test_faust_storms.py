@@ -16,12 +16,12 @@ from pipeline.runtime.wire.batches import decode
 from pipeline.runtime.wire.messages import read, write
 from pipeline.settings import Settings
 from tests.contracts.facts import at
-from tests.integration.chains import SESSION_S, chain, deduplicated, received, send, settings_for, wait_for, worker
+from tests.integration.chains import GRACE_S, chain, deduplicated, received, send, settings_for, wait_for, worker
 from tests.integration.flows_of_two_sensors import messages
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.crash]
 CHAIN = "tests.integration.chain_stage"
-GRACE_S = 60.0  # what Kubernetes grants a worker to end: terminationGracePeriodSeconds in k8s/base
 FEATURIZE = "pipeline.tools.cli featurize run"
 
 
@@ -42,10 +42,10 @@ def test_a_worker_stopped_past_its_session_is_replaced_and_harmless_on_return(
         sleeper.send_signal(signal.SIGSTOP)
         send(settings, {p: each[100:200] for p, each in values.items()})
         # Only the group's own clock takes the sleeper's partitions from it.
-        received(settings, settings.topics.features, {0: 200, 1: 200}, timeout_s=SESSION_S + 60)
+        received(settings, settings.topics.features, {0: 200, 1: 200})
         sleeper.send_signal(signal.SIGCONT)
         send(settings, {p: each[200:] for p, each in values.items()})
-        received(settings, settings.topics.features, {0: 300, 1: 300}, timeout_s=SESSION_S + 60)
+        received(settings, settings.topics.features, {0: 300, 1: 300})
         time.sleep(2)  # what the sleeper still has to say
         emitted_lines = received(settings, settings.topics.features, {0: 300, 1: 300})
     for partition, each in values.items():
@@ -62,21 +62,20 @@ def test_a_storm_of_rebalances_changes_nothing(kafka: str, prefix: str, tmp_path
                 wait_for(tmp_path / f"{gust}.log", "ready")
                 # Some leave, some are killed, some before they have done anything.
                 guest.send_signal(signal.SIGTERM if gust % 2 else signal.SIGKILL)
-                guest.wait(90)
-        emitted_lines = received(
-            settings, settings.topics.features, dict.fromkeys(values, 400), timeout_s=SESSION_S + 90
-        )
+                guest.wait(PATIENCE_S)
+        emitted_lines = received(settings, settings.topics.features, dict.fromkeys(values, 400))
     for partition, each in values.items():
         assert deduplicated(emitted_lines[partition]) == chain(each)
 
 
-def features_of(settings: Settings, count: int) -> dict[int, list[bytes]]:
-    """Values of `features` by partition, once each has so many."""
+def features_of(settings: Settings, enough: dict[int, int]) -> dict[int, list[bytes]]:
+    """Values of `features` by partition, once partition p has enough[p]."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.features, partition, 0) for partition in range(settings.partitions)])
     by_partition: dict[int, dict[int, bytes]] = {partition: {} for partition in range(settings.partitions)}
-    deadline = time.monotonic() + 120
-    while any(len(each) < count for each in by_partition.values()) and time.monotonic() < deadline:
+    deadline = time.monotonic() + PATIENCE_S
+    while any(len(each) < enough[partition] for partition, each in by_partition.items()):
+        assert time.monotonic() < deadline, {partition: len(each) for partition, each in by_partition.items()}
         for message in reader.consume(500, 0.2):
             value = clients.raise_for(message).value() or b""
             seq = decode(value, "features")[1]["seq"]
@@ -108,10 +107,11 @@ def test_features_do_not_depend_on_how_many_workers_make_them(
             log = tmp_path / f"{number}.log"
             stack.enter_context(worker(settings, FEATURIZE, str(number), log))
         for number in range(workers):
-            wait_for(tmp_path / f"{number}.log", "ready", 120)
+            wait_for(tmp_path / f"{number}.log", "ready")
         send(settings, flows)
-        emitted_lines = features_of(settings, 40)
-    assert emitted_lines == dict(reference(settings, flows))
+        expected = dict(reference(settings, flows))  # a flows message may make several
+        emitted_lines = features_of(settings, {partition: len(each) for partition, each in expected.items()})
+    assert emitted_lines == expected
 
 
 def test_asked_to_stop_it_drains_and_leaves_in_time(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -120,10 +120,8 @@ def test_asked_to_stop_it_drains_and_leaves_in_time(kafka: str, prefix: str, tmp
     send(settings, values)
     with worker(settings, CHAIN) as process:
         received(settings, settings.topics.features, {0: 1, 1: 1})
-        started = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0
-        assert time.monotonic() - started < GRACE_S / 2
+        assert process.wait(GRACE_S) == 0
     with worker(settings, CHAIN):
         emitted_lines = received(settings, settings.topics.features, {0: 200, 1: 200})
     for partition, each in values.items():

@@ -9,7 +9,7 @@ from confluent_kafka import TopicPartition
 
 from pipeline.contracts.envelope import FlowsFacts
 from pipeline.featurize.partition import PartitionState, advance_partition
-from pipeline.runtime.kafka import clients
+from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.state import pointers
 from pipeline.runtime.wire.batches import decode
 from pipeline.runtime.wire.messages import read, write
@@ -18,6 +18,7 @@ from pipeline.settings import Settings
 from tests.contracts.facts import at
 from tests.integration.chains import settings_for, worker
 from tests.integration.flows_of_two_sensors import messages
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 STAGE = "pipeline.tools.cli featurize run"
@@ -47,14 +48,15 @@ def send(settings: Settings, flows: dict[int, list[bytes]], abort: bool = False)
                 producer.commit_transaction()
 
 
-def received(settings: Settings, enough: dict[int, int], timeout_s: float = 120.0) -> MessagesByPartition:
+def received(settings: Settings, enough: dict[int, int], timeout_s: float = PATIENCE_S) -> MessagesByPartition:
     """Everything in `features`, repeats too, once seq enough[p] - 1 has been seen in partition p."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.features, partition, 0) for partition in enough])
     by_partition: MessagesByPartition = {partition: [] for partition in enough}
     highest = dict.fromkeys(enough, -1)
     deadline = time.monotonic() + timeout_s
-    while any(highest[p] < enough[p] - 1 for p in enough) and time.monotonic() < deadline:
+    while any(highest[p] < enough[p] - 1 for p in enough):
+        assert time.monotonic() < deadline, f"{highest} of {enough}"
         for message in reader.consume(500, 0.2):
             partition, value = message.partition() or 0, clients.raise_for(message).value() or b""
             seq = decode(value, "features")[1]["seq"]
@@ -66,12 +68,11 @@ def received(settings: Settings, enough: dict[int, int], timeout_s: float = 120.
 
 def offsets(settings: Settings, partitions: int) -> dict[int, list[int]]:
     """Offsets of the flows messages that were committed: the features messages name them."""
-    reader = clients.reader(settings, "test")
-    reader.assign([TopicPartition(settings.topics.flows, partition, 0) for partition in range(partitions)])
-    by_partition: dict[int, list[int]] = {partition: [] for partition in range(partitions)}
-    while batch := reader.consume(500, 2.0):
-        for message in batch:
-            by_partition[message.partition() or 0].append(message.offset() or 0)
+    topic, by_partition = settings.topics.flows, {partition: list[int]() for partition in range(partitions)}
+    reader = clients.reader(settings, "test", **tail.EOF_EVENTS)
+    reader.assign([TopicPartition(topic, partition, 0) for partition in by_partition])
+    for message in tail.read_to(reader, topic, tail.ends(settings, topic, by_partition), PATIENCE_S):
+        by_partition[message.partition() or 0].append(message.offset() or 0)
     reader.close()
     return by_partition
 
@@ -148,7 +149,7 @@ def test_a_zombie_that_emits_and_points_beside_its_successor_changes_nothing(set
     with worker(settings, STAGE) as process:
         collected = received(settings, {0: len(expected)})
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     assert deduplicated(collected)[0] == expected
     newest = pointers.read(settings, settings.topics.featurize_state, [0])[0][0]
     assert newest.seq == len(expected)
@@ -158,5 +159,5 @@ def test_flows_of_another_partition_stop_the_worker(settings: Settings, tmp_path
     send(settings, {0: messages(3, 0)[:1], 1: messages(3, 0)[1:2]})
     log = tmp_path / "log"
     with worker(settings, STAGE, log=log) as process:
-        assert process.wait(60) == 64
+        assert process.wait(PATIENCE_S) == 64
     assert "every hop keeps the partition number" in log.read_text().replace("\n", " ")

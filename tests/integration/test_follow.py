@@ -25,12 +25,12 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local
 from tests.ingest.records import ZEEK
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 2
-PATIENCE_S = 90.0
 POINTS = ("follow.read", "follow.begun", "follow.produced", "follow.positions sent", "follow.committed")
 LINES_AT_ONCE = 40
 ROTATE_EVERY = 30
@@ -204,7 +204,7 @@ def test_what_is_written_arrives_within_seconds_until_it_is_stopped(plant: Setti
             wait_for(plant, len(zeek.lines))
             zeek.rotate()
         process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0, err.decode()
     assert json.loads(out.splitlines()[-1])["sent"] == 15
     assert records(plant) == zeek.lines
@@ -251,7 +251,7 @@ def test_while_kafka_is_away_the_files_are_the_buffer(prefix: str, tmp_path: Pat
             local.start(broker)
             assert wait_for(settings, len(zeek.lines)) == zeek.lines
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=PATIENCE_S)
         assert process.returncode == 0
         assert b"Kafka is away" in err and b"Kafka is back" in err
         assert zeek.lines == records(settings)
@@ -357,5 +357,5 @@ def test_the_unit_of_the_documentation_runs_as_it_stands(plant: Settings, tmp_pa
         assert clients.headers_of(messages(plant)[0])["sensor"] == b"edge-1"
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 0

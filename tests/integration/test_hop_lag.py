@@ -9,6 +9,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.kafka.errors import Kind, kind_of
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.triage.figures.hop_lag import HOPS, HopLag, lag_of, read_lags
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 SENT_MS = 1_678_443_600_000
@@ -18,7 +19,7 @@ SENT_MS = 1_678_443_600_000
 def settings(kafka: str, prefix: str) -> Settings:
     settings = load_settings(bootstrap=kafka, topic_prefix=prefix, partitions=2)
     topics.create(settings)
-    until = time.monotonic() + 60
+    until = time.monotonic() + PATIENCE_S
     while True:
         try:
             read_lags(settings)

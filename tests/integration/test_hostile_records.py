@@ -10,7 +10,8 @@ import pytest
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from tests.ingest.records import ZEEK
-from tests.integration.test_rejects import PATIENCE_S, start, stopped
+from tests.integration.test_rejects import start, stopped
+from tests.patience import PATIENCE_S
 from tests.tools.cli.test_hostile_text import HOSTILE
 
 pytestmark = pytest.mark.integration

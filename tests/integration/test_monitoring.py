@@ -23,6 +23,7 @@ from tests.integration.test_up import Box, box, named  # noqa: F401 - fixtures
 from tests.integration.test_up_sources import conn
 from tests.k8s.monitoring.test_dashboards import METRIC
 from tests.k8s.monitoring.written import FOLDER, RULES, expressions
+from tests.patience import PATIENCE_S
 
 pytestmark = [
     pytest.mark.integration,
@@ -107,7 +108,7 @@ def test_what_rules_and_dashboards_ask_for_is_there(named: Box, tmp_path: Path) 
 
 def rules_of(port: int) -> list[dict[str, Any]]:
     """The rules as Prometheus has evaluated them."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_S
     while True:
         found = [rule for group in ask(port, "rules")["groups"] for rule in group["rules"]]
         if found and all(rule["health"] != "unknown" for rule in found):

@@ -13,6 +13,7 @@ from pipeline.tools.cli.outputs import app
 from pipeline.tools.outputs.positions import behind
 from tests.integration.chains import settings_for, worker
 from tests.integration.test_output_worker import RUN, alerts, keys, posted, produce, with_outputs
+from tests.patience import PATIENCE_S
 from tests.tools.outputs.receivers import wait_until, web_server
 
 pytestmark = pytest.mark.integration
@@ -36,13 +37,13 @@ def test_refused_parked_and_sent_again(kafka: str, prefix: str, tmp_path: Path) 
         server.answers = [(422, {})] * 4
         produce(settings, events)
         with worker(settings.model_copy(update={"failpoint": "output.parked:1"}), RUN, log=log) as process:
-            assert process.wait(60) == -signal.SIGKILL, log.read_text()
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL, log.read_text()
         assert len(listed(settings, "parked")["parked"]) == 1
         with worker(settings, RUN, log=log) as process:
             wait_until(lambda: len(server.requests) == 4, "four refusals")
             wait_until(lambda: behind(settings).get("soc") == 0, "all dealt with")
             process.terminate()
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(PATIENCE_S) == 0, log.read_text()
         assert "`forebay output resend` sends it again" in log.read_text()
         parked = listed(settings, "parked", "soc")["parked"]
         assert [(each["output"], each["refusals"]) for each in parked] == [("soc", 1)] * 3
@@ -52,7 +53,7 @@ def test_refused_parked_and_sent_again(kafka: str, prefix: str, tmp_path: Path) 
         # The receiver takes them now; killed between that and the topic, what was sent is sent again.
         armed = settings.model_copy(update={"failpoint": "output.resent:1"})
         with worker(armed, RESEND, log=log) as process:
-            assert process.wait(60) == -signal.SIGKILL, log.read_text()
+            assert process.wait(PATIENCE_S) == -signal.SIGKILL, log.read_text()
         assert listed(settings, "parked")["parked"] == parked, "nothing is lost"
         named = parked[1]["uid"]
         one = listed(settings, "resend", named, "--outputs", path)

@@ -14,9 +14,12 @@ from typer.testing import CliRunner
 from pipeline.alert.pages import PAGE
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
+from pipeline.tools.broker.ports import free_port
 from pipeline.tools.cli.outputs import app
+from pipeline.tools.outputs.positions import behind
 from tests.integration.chains import settings_for, wait_for, worker
-from tests.tools.outputs.receivers import WebServer, free_tcp_port, wait_until, web_server
+from tests.patience import PATIENCE_S
+from tests.tools.outputs.receivers import WebServer, wait_until, web_server
 from tests.tools.outputs.revisions import event
 
 pytestmark = pytest.mark.integration
@@ -83,7 +86,7 @@ def test_killed_at_every_step_nothing_is_lost(kafka: str, prefix: str, tmp_path:
             {"name": "hook", "webhook": server.url, "start": "earliest"},
             {"name": "disk", "file": str(file), "start": "earliest"},
             # A receiver and a folder that are not there delay none of the others.
-            {"name": "away", "syslog": f"tcp://127.0.0.1:{free_tcp_port()}", "start": "earliest"},
+            {"name": "away", "syslog": f"tcp://127.0.0.1:{free_port()}", "start": "earliest"},
             {"name": "lost", "file": str(tmp_path / "absent" / "alerts"), "start": "earliest"},
         ]
         settings, path = with_outputs(base, outputs, tmp_path)
@@ -91,20 +94,21 @@ def test_killed_at_every_step_nothing_is_lost(kafka: str, prefix: str, tmp_path:
             produce(settings, events[number * 8 : number * 8 + 8])
             armed = settings.model_copy(update={"failpoint": kill})
             with worker(armed, RUN, log=tmp_path / f"{number}.log") as process:
-                assert process.wait(60) == -signal.SIGKILL, (tmp_path / f"{number}.log").read_text()
+                assert process.wait(PATIENCE_S) == -signal.SIGKILL, (tmp_path / f"{number}.log").read_text()
         with worker(settings, RUN, log=log) as process:
             wait_until(lambda: failing(log) == {"away", "lost"}, "that two outputs cannot send is said")
             wait_until(lambda: set(posted(server)) >= keys(events), "every page at the webhook")
             wait_until(lambda: len(written(file)) >= len(keys(events)), "every page in the file")
+            wait_until(lambda: behind(settings).get("hook") == 0, "the webhook's position behind what it sent")
             listed = CliRunner().invoke(app, ["list", "--outputs", path, "--bootstrap", kafka, "--prefix", prefix])
             process.terminate()
-            assert process.wait(30) == 0, log.read_text()
+            assert process.wait(PATIENCE_S) == 0, log.read_text()
     assert Counter(written(file)) == Counter(keys(events)), "each exactly once"
     assert set(posted(server)) == keys(events)
     repeated = sum(posted(server).values()) - len(keys(events))
     assert 0 < repeated <= len(KILLS) * 8, "repeats are known by their key, and few"
-    behind = {each["name"]: each["behind"] for each in json.loads(listed.stdout.splitlines()[-1])["outputs"]}
-    assert behind["away"] > 0 and behind["hook"] == 0, listed.output
+    left = {each["name"]: each["behind"] for each in json.loads(listed.stdout.splitlines()[-1])["outputs"]}
+    assert left["away"] > 0 and left["hook"] == 0, listed.output
 
 
 def test_a_first_start_sends_what_comes_from_now_on(kafka: str, prefix: str, tmp_path: Path) -> None:
@@ -133,5 +137,5 @@ def test_a_receiver_that_fails_hangs_and_refuses(kafka: str, prefix: str, tmp_pa
         with worker(settings, RUN, log=log):
             wait_until(lambda: len(server.requests) == 5, "two failures, one taken, one refused, one taken")
     assert sorted(posted(server).values()) == [1, 1, 3], "what was refused is not tried again"
-    wait_for(log, "parked", 1.0)
+    wait_for(log, "parked")
     assert "delivers again" in log.read_text()

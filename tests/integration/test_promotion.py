@@ -32,6 +32,7 @@ from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from tests.contracts.facts import at
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
+from tests.patience import PATIENCE_S
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
 from tests.runtime.storage.bucket import bucket, endpoint
 
@@ -100,7 +101,7 @@ class Sender:
         self.sent += messages
 
 
-def rows(settings: Settings, messages: int, timeout_s: float = 90.0) -> Iterator[Row]:
+def rows(settings: Settings, messages: int, timeout_s: float = PATIENCE_S) -> Iterator[Row]:
     """Position, event time and model of every row in `archive` once each partition has so many messages."""
     reader = clients.reader(settings, "test")
     reader.assign([TopicPartition(settings.topics.archive, partition, 0) for partition in PARTITIONS])
@@ -137,7 +138,7 @@ def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], s
         env=inherited_environment(settings.variables()),
         cwd=ROOT,
         capture_output=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=False,
     )
     lines = done.stdout.splitlines()

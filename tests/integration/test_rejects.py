@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,10 @@ import pytest
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from tests.ingest.records import ZEEK
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 90.0
 
 
 @pytest.fixture
@@ -73,7 +74,7 @@ def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
     assert producer.flush(30) == 0
     producer.produce(stage.topics.rejects, b"not of ingest", partition=1)
     assert producer.flush(30) == 0
-    ingest = start(stage, "ingest", "run")
+    ingest, started_s = start(stage, "ingest", "run"), time.monotonic()
     follower = start(stage, "rejects", "tail", "--sensor", "weir", "--from-start")
     try:
         deadline = time.monotonic() + PATIENCE_S
@@ -107,9 +108,12 @@ def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
         ("warning", "dam", "gate", "not_json"),
         ("warning", "dam", "weir", "port_range"),
     }
-    counts = {each["sensor"]: each["rejects"] for each in lines}
-    assert counts["weir"] == 1 and counts["gate"] in range(1, 6)  # the rest of five within the minute comes later
-    assert len(lines) == 2 and all("expected" in each["first"] for each in lines)
+    logged = Counter[str]()
+    for each in lines:
+        logged[each["sensor"]] += each["rejects"]
+    assert logged["weir"] == 1 and logged["gate"] in range(1, 6)  # the rest of five within the minute comes later
+    minutes = 1 + (time.monotonic() - started_s) // 60
+    assert 2 <= len(lines) <= 1 + minutes and all("expected" in each["first"] for each in lines)
     admin = clients.admin(stage)  # referenced until the answer is here
     groups = [group.group_id for group in admin.list_consumer_groups().result(30).valid or []]
     assert not [group for group in groups if group.startswith(f"{stage.topic_prefix}rejects")]

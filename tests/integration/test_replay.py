@@ -26,7 +26,7 @@ from pipeline.tools.replay.request import ARCHIVE, TOPIC, Request
 from tests.contracts.verdict_records import on_event
 from tests.crash.flow import running, send
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(420)]
+pytestmark = pytest.mark.integration
 
 SAME = ("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "end_ts_us", "record_id")
 
@@ -61,8 +61,8 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
             path = tmp_path / f"{sensor}.csv"
             sent += traffic.write_after_cut(sensor, path)
             send(flow, path, sensor)
-        flow.wait_archived(sent, 120)
-        flow.wait_drained(sent, 120)  # alert may be behind the archive
+        flow.wait_archived(sent)
+        flow.wait_drained(sent)  # alert may be behind the archive
         with Ledger(flow.settings, kafka=True) as ledger:
             first, again = ledger.refresh(), ledger.refresh()
         assert first == again
@@ -138,7 +138,6 @@ def within(table: pa.Table, from_us: int) -> pa.Table:
     return by_position(table.filter(pc.greater_equal(table.column("end_ts_us"), from_us)))
 
 
-@pytest.mark.timeout(700)
 def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_path: Path) -> None:
     with running(kafka, prefix, tmp_path / "flow", **RETAIN_OFTEN) as flow:
         sent = 0
@@ -150,8 +149,8 @@ def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_pa
                 # Stages that are killed and start again continue to retain snapshots.
                 for stage in ("featurize", "alert"):
                     flow.kill(stage)
-        flow.wait_archived(sent, 120)
-        flow.wait_drained(sent, 120)  # alert may be behind the archive
+        flow.wait_archived(sent)
+        flow.wait_drained(sent)  # alert may be behind the archive
     settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
     live, rows = what_was_live(settings)
     listed = states.listed(settings)

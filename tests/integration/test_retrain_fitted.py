@@ -28,6 +28,7 @@ from pipeline.tools import promotion
 from tests.crash.flow import everything_below
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.integration.test_retrain_worker import wait_for_rows
+from tests.patience import PATIENCE_S
 from tests.retrain.small_training import ATTACK, FEATURES, START_US, facts
 from tests.retrain.small_training import samples as scored_rows
 from tests.retrain.usual_samples import BEGAN_US, HOUR_US, HOURS, ORIGIN, ROWS, SENSOR, model, of_table, usual_rows
@@ -75,7 +76,7 @@ def retrain(settings: Settings, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     with worker(settings, RETRAIN, log=log) as process:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(90) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def fitted_in(log: Path) -> list[dict[str, Any]]:
@@ -96,7 +97,7 @@ def test_anchored_fitted_compared_and_promoted_whoever_is_killed(
     send(settings, rows, range(10, MESSAGES))
     send(settings, rows, range(MESSAGES))  # read twice
     with worker(settings, "pipeline.tools.cli score run", log=tmp_path / "score"), retrain(settings, log):
-        wait_for(log, '"calibration fitted"', 90)
+        wait_for(log, '"calibration fitted"')
     [said] = fitted_in(log)
     assert (said["sensor"], said["outcome"], said["against"]) == (ORIGIN, "promoted", [])
     promoted = registry.load(said["candidate"], folder_or_storage(settings.registry_uri))
@@ -111,14 +112,14 @@ def test_anchored_fitted_compared_and_promoted_whoever_is_killed(
     later = usual_rows(EACH, 5, 1.0, 1.0, phase=[int(Phase.ANCHORED)] * EACH, raw_offset=np.arange(9000, 9000 + EACH))
     send(settings, moved(later, HOURS + 10), range(1), MESSAGES)
     with retrain(settings, log):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while samples.read(settings.samples_uri, promoted.document["feature_hash"]).num_rows < ROWS + EACH:
             assert time.monotonic() < deadline
             time.sleep(0.2)
     assert len(fitted_in(log)) == 1
     send(settings, moved(later, HOURS + 30), range(1), MESSAGES + 1)
     with retrain(settings, log):
-        wait_for(log, '"calibrated"', 90)
+        wait_for(log, '"calibrated"')
     assert [each["outcome"] for each in fitted_in(log)] == ["promoted", "calibrated"]
     assert promotion.current(settings) == promoted.id
 
@@ -129,7 +130,7 @@ def test_one_that_would_show_what_is_usual_is_refused_and_its_reason_is_on_recor
     log = tmp_path / "log"
     send(settings, usual_rows(odd_from=0.8), range(MESSAGES))
     with retrain(settings, log):
-        wait_for(log, '"calibration fitted"', 90)
+        wait_for(log, '"calibration fitted"')
     [said] = fitted_in(log)
     assert said["outcome"] == "refused"
     assert "of the flows that the baseline does not show would be suspects" in said["against"][0]
@@ -151,7 +152,7 @@ def test_by_default_one_that_passes_is_told_and_not_promoted_and_off_is_off(
     assert not fitted_in(log) and not fitted_records.records(settings.samples_uri)
     send(settings, usual_rows(), range(MESSAGES - 1, MESSAGES))
     with retrain(compare, log):
-        wait_for(log, '"calibration fitted"', 90)
+        wait_for(log, '"calibration fitted"')
     [said] = fitted_in(log)
     assert (said["outcome"], said["against"]) == ("passed", [])
     assert registry.list_models(Path(settings.registry_uri)) == [current.id]
@@ -181,7 +182,7 @@ def command(settings: Settings, *words: str) -> tuple[int, dict[str, Any], str]:
         env=inherited_environment(settings.variables()),
         cwd=ROOT,
         capture_output=True,
-        timeout=240,
+        timeout=PATIENCE_S,
         check=False,
     )
     return done.returncode, orjson.loads(done.stdout.splitlines()[-1]), " ".join(done.stderr.decode().split())
@@ -236,7 +237,7 @@ def test_a_name_that_is_none_is_refused_with_what_is_expected(settings: Settings
         env=inherited_environment(settings.variables()),
         cwd=ROOT,
         capture_output=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 2 and "expected SITE/SENSOR" in " ".join(done.stderr.decode().split())

@@ -17,11 +17,11 @@ from pipeline.runtime.kafka.sending import send
 from pipeline.settings import Settings, inherited_environment
 from tests.alert.test_ocsf import scan
 from tests.integration.chains import ROOT, settings_for, worker
+from tests.patience import PATIENCE_S
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.integration
 
 NAME = "plant/left"
-PATIENCE_S = 240.0
 LEARNING = {"least_s": 300, "most_s": 600, "anchor_s": 900, "admit_s": 300, "shortest_block_s": 10}
 
 

@@ -15,12 +15,13 @@ from pipeline.tools.processes import Processes, StartedProcess
 from tests.contract.tree import STAGES
 from tests.k8s.policies import PROBES
 from tests.k8s.render import container, documents, pod, settings_of, workloads
+from tests.patience import PATIENCE_S
 from tests.runtime.storage.bucket import endpoint, make_bucket
 
 __all__ = ["endpoint"]
 pytestmark = pytest.mark.integration
 
-READY_WITHIN_S = 240.0
+READY_WITHIN_S = PATIENCE_S
 
 
 def port_of(stage: StartedProcess) -> int:

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Message, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AlterConfigOpType,
     ConfigEntry,
@@ -19,6 +19,7 @@ from pipeline.runtime.kafka.clients import admin, producer, reader
 from pipeline.runtime.kafka.topics import Difference
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.topic import app
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
@@ -38,7 +39,7 @@ def topic(settings: Settings, *arguments: str, expect: int) -> dict[str, Any]:
 
 def settled(settings: Settings) -> list[Difference]:
     """The differences once the broker has heard of both changes from its controller."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while len(differences := topics.check(settings)) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     return differences
@@ -75,7 +76,9 @@ def test_create_makes_topics_of_sources_that_the_broker_stamps(settings: Setting
     assert client.flush(10) == 0
     consumer = reader(settings, "test")
     consumer.assign([TopicPartition(name, partition, 0) for name in named for partition in (0, 1)])
-    messages = [message for message in consumer.consume(3, 10.0) if message.error() is None]
+    messages, deadline = list[Message](), time.monotonic() + PATIENCE_S
+    while len(messages) < 3 and time.monotonic() < deadline:
+        messages += [message for message in consumer.consume(3, 1.0) if message.error() is None]
     consumer.close()
     assert len(messages) == 3 and all(message.timestamp()[1] > 1_700_000_000_000 for message in messages)
 

@@ -21,11 +21,11 @@ from pipeline.settings import Settings, inherited_environment
 from pipeline.tools.alerts.incidents import documents
 from pipeline.tools.alerts.verdicts import verdicts
 from tests.integration.chains import settings_for
+from tests.patience import PATIENCE_S
 from tests.tools.triage.pages import alert
 
-pytestmark = [pytest.mark.integration]
+pytestmark = pytest.mark.integration
 API = "/api/v1"
-PATIENCE_S = 90.0
 
 
 def send(settings: Settings, alerts: list[Any]) -> None:
@@ -54,7 +54,7 @@ def served(settings: Settings, folder: Path, *options: str) -> Iterator[tuple[ht
             yield client, process.pid
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 

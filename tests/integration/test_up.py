@@ -21,10 +21,13 @@ from pipeline.settings import load_settings
 from pipeline.tools.broker import local
 from pipeline.tools.system import leftovers, record
 from pipeline.tools.system.identity import identity_of, is_alive
+from pipeline.tools.system.supervise import INTERRUPT_BROKER_S, INTERRUPT_WORKERS_S, STOP_WORKERS_S
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
-READY_WITHIN_S = 240.0
+READY_WITHIN_S = PATIENCE_S
+SOON_S = STOP_WORKERS_S  # what `forebay down` gives the workers alone
 RECORDS = 3_000
 
 
@@ -163,10 +166,8 @@ def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named
     assert 'forebay_worker_restarts_total{stage="score"} 1' in metrics
 
     identities = [each for each in (named.system().supervisor, *named.system().processes)]
-    started_s = time.monotonic()
     code, ended, _ = named.run("down", "--json")
     assert code == 0 and ended["stopped"] and ended["supervisor"]
-    assert time.monotonic() - started_s < 60
     assert not [each for each in identities if is_alive(each)]
     assert named.run("status", "--json")[0] == 1
     assert named.run("down", "--json")[1]["stopped"] is False
@@ -232,7 +233,7 @@ def test_a_supervisor_that_was_killed_is_taken_over_with_its_kafka(box: Box) -> 
     assert record.read(box.folder / "var" / "run") is None
 
 
-def test_ctrl_c_ends_everything_within_ten_seconds(named: Box) -> None:
+def test_ctrl_c_ends_everything_soon(named: Box) -> None:
     command = [sys.executable, "-m", "pipeline.tools.cli", "up"]
     with subprocess.Popen(command, cwd=named.folder, env=named.environment, stderr=subprocess.PIPE) as foreground:
         folder = named.folder / "var" / "run"
@@ -242,15 +243,15 @@ def test_ctrl_c_ends_everything_within_ten_seconds(named: Box) -> None:
         processes = named.system().processes
         started_s = time.monotonic()
         foreground.send_signal(signal.SIGINT)
-        _, said = foreground.communicate(timeout=60)
+        _, said = foreground.communicate(timeout=PATIENCE_S)
         took_s = time.monotonic() - started_s
     assert foreground.returncode == 0
     assert b'"everything is ready"' in said and b'"stopped"' in said
     assert not [each for each in processes if is_alive(each)]
-    assert took_s < 10
+    assert took_s < SOON_S
 
 
-def test_ctrl_c_ends_everything_within_ten_seconds_where_no_worker_answers(named: Box) -> None:
+def test_ctrl_c_ends_everything_soon_where_no_worker_answers(named: Box) -> None:
     command = [sys.executable, "-m", "pipeline.tools.cli", "up"]
     with subprocess.Popen(command, cwd=named.folder, env=named.environment, stderr=subprocess.DEVNULL) as foreground:
         folder = named.folder / "var" / "run"
@@ -262,10 +263,11 @@ def test_ctrl_c_ends_everything_within_ten_seconds_where_no_worker_answers(named
         named.wait_until("asked in vain", lambda: named.system().workers[0].state is record.State.NOT_READY)
         started_s = time.monotonic()
         foreground.send_signal(signal.SIGINT)
-        assert foreground.wait(60) == 0
+        assert foreground.wait(PATIENCE_S) == 0
         took_s = time.monotonic() - started_s
     assert not [each for each in processes if is_alive(each)]
-    assert took_s < 10
+    assert took_s < SOON_S
+    assert INTERRUPT_WORKERS_S + INTERRUPT_BROKER_S < 10, "what is waited for: the rest is up to the machine"
 
 
 def test_a_terminal_that_is_closed_ends_everything_in_order(box: Box) -> None:
@@ -295,6 +297,6 @@ def test_ctrl_c_while_kafka_starts_ends_it_too(box: Box) -> None:
         box.wait_until("a process of Kafka", lambda: local.process_of(data) is not None)
         assert box.system().phase is record.Phase.KAFKA
         foreground.send_signal(signal.SIGINT)
-        foreground.wait(60)
+        foreground.wait(PATIENCE_S)
     assert local.process_of(data) is None
     assert record.read(box.folder / "var" / "run") is None

@@ -14,6 +14,7 @@ from pipeline.settings import Settings, inherited_environment
 from pipeline.tools.alerts.current import read_current
 from tests.alert.test_ocsf import scan
 from tests.integration.chains import ROOT, settings_for
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 DAY_US = 86_400_000_000
@@ -25,7 +26,7 @@ def forebay(settings: Settings, *words: str, code: int = 0) -> tuple[dict[str, A
     command = [sys.executable, "-m", "pipeline.tools.cli", *words]
     environment = inherited_environment(settings.variables())
     run = subprocess.run(
-        command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120
+        command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
     )
     assert run.returncode == code, run.stderr
     return (json.loads(run.stdout.splitlines()[-1]) if run.stdout else {}), run.stderr

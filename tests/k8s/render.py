@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 Document = dict[str, Any]
 TARGETS = ("base", "overlays/edge-cpu", "overlays/gpu")
@@ -45,7 +46,7 @@ def with_components(overlay: Path, built_on: str, *components: str) -> str:
 
 def kustomized(folder: Path) -> str:
     """The same of any folder."""
-    run = subprocess.run([str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([str(KUBECTL), "kustomize", str(folder)], capture_output=True, text=True, timeout=PATIENCE_S)
     assert run.returncode == 0 and not run.stderr, run.stderr
     return run.stdout
 

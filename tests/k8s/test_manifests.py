@@ -6,6 +6,7 @@ from pipeline.settings import Settings
 from tests.contract.tree import ROOT, STAGES, modules, within
 from tests.k8s.policies import FOLDERS, POLICIES, PROBES, Policy
 from tests.k8s.render import COMPONENTS, OVERLAYS, TARGETS, container, documents, named, settings_of, workloads
+from tests.patience import PATIENCE_S
 
 
 def test_every_kustomization_is_tested() -> None:
@@ -106,7 +107,7 @@ def test_the_endpoint_answers_what_the_probes_ask() -> None:
     stage.ready()
     try:
         for path in set(PROBES.values()) | {"/metrics"}:
-            with urllib.request.urlopen(f"http://127.0.0.1:{stage.metrics_port}{path}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{stage.metrics_port}{path}", timeout=PATIENCE_S) as answer:
                 assert answer.status == 200
     finally:
         stage.close()

@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.errors import Failed
 from pipeline.retrain.lock import alone
+from tests.patience import PATIENCE_S
 
 HOLD = """
 import sys, time
@@ -39,5 +40,5 @@ def test_one_that_waits_gets_it_once_it_is_free(tmp_path: Path) -> None:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         threading.Timer(0.5, holder.kill).start()
-        with alone(tmp_path, wait_s=30):
-            assert holder.wait(5) < 0
+        with alone(tmp_path, wait_s=PATIENCE_S):
+            assert holder.wait(PATIENCE_S) < 0

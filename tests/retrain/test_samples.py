@@ -15,6 +15,7 @@ from pipeline.runtime.storage.object_store import ObjectStore
 from pipeline.runtime.storage.storage import Entry, Storage, open_storage
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
+from tests.patience import PATIENCE_S
 from tests.runtime.storage.bucket import bucket, endpoint
 
 __all__ = ["bucket", "endpoint"]
@@ -187,7 +188,7 @@ def test_readers_beside_a_worker_never_miss_a_file(tmp_path: Path, monkeypatch: 
     worker = threading.Thread(target=work)
     worker.start()
     try:
-        last, deadline = 0, time.monotonic() + 30
+        last, deadline = 0, time.monotonic() + PATIENCE_S
         while not merged.is_set() and time.monotonic() < deadline:
             offsets = samples.read(tmp_path, "h").to_pydict().get("raw_offset", [])
             assert offsets == list(range(len(offsets))) and len(offsets) >= last

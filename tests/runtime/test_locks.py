@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import Failed
 from pipeline.runtime.locks import HOLDER, exclusive
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 HOLD = """
 import sys, time
@@ -54,11 +55,11 @@ def test_a_lock_is_waited_for_so_long_and_no_longer(tmp_path: Path) -> None:
         def hold(locked: threading.Event = locked, released: threading.Event = released) -> None:
             with exclusive(path, 0, BUSY):
                 locked.set()
-                released.wait(30)
+                released.wait(PATIENCE_S)
 
         thread = threading.Thread(target=hold)
         thread.start()
-        assert locked.wait(30)
+        assert locked.wait(PATIENCE_S)
         threading.Timer(0.1, released.set).start()
         with exclusive(path, wait_s, BUSY):
             assert released.is_set()

@@ -22,6 +22,7 @@ from pipeline.errors import Failed
 from tests.archive.iceberg.iceberg_tables import archive, check, contents, warehouse
 from tests.archive.plant import MEMORY
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -156,7 +157,7 @@ def test_two_committers_at_once(tmp_path: Path, source: Path) -> None:
             tables.find_or_make(catalog, name)
     first, second = (committer(source, tmp_path / "warehouse") for _ in range(2))
     for process in (first, second):
-        assert process.communicate(timeout=120)[0].endswith("done\n")
+        assert process.communicate(timeout=PATIENCE_S)[0].endswith("done\n")
         assert process.returncode == 0
     with warehouse(tmp_path / "warehouse") as catalog:
         check(source, catalog)

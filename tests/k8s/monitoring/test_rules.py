@@ -13,6 +13,7 @@ from schemas.topics import topics
 from tests.contract.tree import ROOT
 from tests.k8s.monitoring.cases import CASES, Case
 from tests.k8s.monitoring.written import RULES, rules
+from tests.patience import PATIENCE_S
 
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="not proven: alarms, without promtool")
 ALARMS = [rule for group in rules()["groups"] for rule in group["rules"] if "alert" in rule]
@@ -21,7 +22,7 @@ SEVERITIES = {"critical", "warning", "info"}
 
 
 def promtool(*arguments: str) -> str:
-    run = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, timeout=120)
+    run = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert run.returncode == 0, run.stdout + run.stderr
     return run.stdout
 

@@ -10,6 +10,7 @@ from models.errors import RefusedModel
 from models.serving import device
 from models.serving.device import resolved
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 ASK = """
 import json, sys
@@ -21,7 +22,7 @@ print(json.dumps([device.resolved("auto"), "torch" in sys.modules]))
 
 
 def test_without_a_driver_auto_is_the_cpu_and_torch_is_not_loaded() -> None:
-    run = subprocess.run([sys.executable, "-c", ASK], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run([sys.executable, "-c", ASK], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert json.loads(run.stdout) == ["cpu", False], run.stderr
 
 

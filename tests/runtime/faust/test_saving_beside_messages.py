@@ -23,6 +23,7 @@ from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
+from tests.patience import PATIENCE_S
 from tests.runtime.faust.test_backpressure import Apart
 from tests.runtime.faust.test_retained_snapshots import Log, log
 
@@ -170,7 +171,7 @@ def test_messages_are_advanced_while_a_state_is_written(
 
     def slow(self: Partitions[Any], captured: Any) -> Any:
         writing.set()
-        assert may_end.wait(30)
+        assert may_end.wait(PATIENCE_S)
         return write(self, captured)
 
     monkeypatch.setattr(Partitions, "write", slow)

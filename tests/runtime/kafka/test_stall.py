@@ -14,10 +14,11 @@ from pipeline.runtime.kafka.tail import EOF_EVENTS
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
-QUIET_S, CONFIRM_S = 0.4, 0.4
+QUIET_S, CONFIRM_S = 1.0, 1.0
 
 
 @pytest.fixture
@@ -45,10 +46,11 @@ def detector(settings: Settings, consumer: Consumer, kafka_answers: bool = True)
     return ConsumerStall(StallDetector(settings, watch, quiet_s=QUIET_S, confirm_s=CONFIRM_S), consumer)
 
 
-def read(consumer: Consumer, stall: ConsumerStall, seconds: float) -> int:
-    """Consume for so long, as a stage does; how many records came."""
+def read(consumer: Consumer, stall: ConsumerStall, seconds: float, enough: int = 0) -> int:
+    """Consume for so long, as a stage does, after `enough` records have come; how many records came."""
     records, deadline = 0, time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline or records < enough:
+        assert time.monotonic() < deadline + PATIENCE_S
         consumed = consumer.consume(100, 0.05)
         stall.observe(consumed)
         records += sum(message.error() is None for message in consumed)
@@ -74,7 +76,7 @@ def send(settings: Settings, records: int) -> None:
 def test_marks_and_aborted_records_are_no_stall(settings: Settings, consumer: Consumer) -> None:
     send(settings, 5)
     stall = detector(settings, consumer)
-    assert read(consumer, stall, 4.0) == 5
+    assert read(consumer, stall, 4.0, 5) == 5
     send(settings, 0)
     assert read(consumer, stall, 4.0) == 0
 
@@ -84,8 +86,8 @@ def test_a_client_that_brings_nothing_is_noticed(settings: Settings, consumer: C
     read(consumer, stall, 2.0)
     consumer.pause(consumer.assignment())  # what a client that hangs looks like from outside
     send(settings, 5)
-    with pytest.raises(Stalled, match=r"raw\[0\], .*: got no records for 1 s although Kafka answers") as raised:
-        read(consumer, stall, 30.0)
+    with pytest.raises(Stalled, match=r"raw\[0\], .*: got no records for 2 s although Kafka answers") as raised:
+        read(consumer, stall, PATIENCE_S)
     assert isinstance(raised.value, KafkaUnreachable), "the session ends, and another one follows"
 
 

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.patience import PATIENCE_S
+
 API_VERSIONS, METADATA = 18, 3
 NO_BROKER = struct.pack(">iihcii", 0, 0, 1, b"x", -1, 0)
 
@@ -92,6 +94,6 @@ def test_a_worker_lives_through_a_broker_that_starts(starting: StartingBroker) -
         assert process.stdout is not None
         assert process.stdout.readline() == "True\n"
         starting.starting = True
-        answers, errors = process.communicate("\n", timeout=60)
+        answers, errors = process.communicate("\n", timeout=PATIENCE_S)
     assert process.returncode == 0, errors
     assert answers.splitlines()[-1] == "[False, False, False]"

@@ -13,8 +13,10 @@ import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from pipeline.runtime.telemetry import start
+from pipeline.runtime.telemetry.exporters import EXPORT_TIMEOUT_S
 from pipeline.settings import load_settings
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 STAGE = """
 import sys, time
@@ -50,13 +52,14 @@ def away(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.mark.slow
 def test_an_absent_collector_costs_nothing_but_a_line(away: str) -> None:
     started = time.perf_counter()
-    run = subprocess.run([sys.executable, "-c", STAGE, away], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    run = subprocess.run(
+        [sys.executable, "-c", STAGE, away], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S
+    )
     elapsed_s = time.perf_counter() - started
     assert run.returncode == 0, run.stderr
     slowest_s, close_s = map(float, run.stdout.split())
-    assert close_s <= 5
-    assert elapsed_s - close_s < 20, "the process lingered after closing"
-    assert slowest_s < 1, "a span waited for the collector"
+    assert close_s < PATIENCE_S / 4 and elapsed_s < PATIENCE_S / 2, "the process lingered"
+    assert slowest_s < EXPORT_TIMEOUT_S, "a span waited for the collector"
     assert run.stderr.count("\n") <= 2, run.stderr
     assert "Traceback" not in run.stderr
 
@@ -71,9 +74,7 @@ def test_a_room_leaves_an_absent_collector_behind(caplog: pytest.LogCaptureFixtu
     for _ in range(1000):
         with stage.span("process flows"):
             pass
-    started = time.perf_counter()
     stage.close()
-    assert time.perf_counter() - started <= 5
     assert not caplog.records, "the libraries complain by themselves"
     dropped = stage.registry.get_sample_value("forebay_spans_dropped_total")
     assert dropped is not None and 0 < dropped <= 1000

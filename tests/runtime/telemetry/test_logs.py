@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from pipeline.runtime.telemetry.logs import REPEAT_AFTER_S, LibraryLines, is_about_connection
+from tests.patience import PATIENCE_S
 
 SAYS = """
 import logging, warnings
@@ -30,7 +31,7 @@ logging.getLogger("aiokafka").info("chatter")
 
 @pytest.mark.slow
 def test_every_library_writes_json_and_no_storm() -> None:
-    done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", SAYS], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [line["logger"] for line in lines] == [
         "aiokafka.consumer.fetcher",

@@ -68,7 +68,7 @@ def test_readiness_and_start_are_metrics_too() -> None:
     assert worker.registry.get_sample_value("forebay_ready", stage) == 1
     started_s = worker.registry.get_sample_value("forebay_start_time_seconds", stage)
     worker.close()
-    assert started_s == pytest.approx(time.time(), abs=5)
+    assert started_s == pytest.approx(time.time(), abs=60)
 
 
 def test_every_outcome_of_a_fit_is_there_from_the_start() -> None:

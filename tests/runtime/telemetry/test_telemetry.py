@@ -13,6 +13,7 @@ from pipeline.runtime.telemetry import Telemetry, start
 from pipeline.runtime.telemetry.endpoint import HANGS_AFTER_S
 from pipeline.runtime.telemetry.telemetry import MAX_LABEL_SETS, PORTS
 from pipeline.settings import load_settings
+from tests.patience import PATIENCE_S
 
 PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
@@ -31,7 +32,7 @@ def spans(folder: Path) -> list[dict[str, object]]:
 
 def get(telemetry: Telemetry, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{telemetry.metrics_port}{path}", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{telemetry.metrics_port}{path}", timeout=PATIENCE_S) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as error:
         with error:

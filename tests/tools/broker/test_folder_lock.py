@@ -38,7 +38,7 @@ def test_the_second_waits_then_says_who_is_in_the_way(tmp_path: Path, holder: su
 
 def test_a_holder_that_is_killed_lets_go(tmp_path: Path, holder: subprocess.Popen[bytes]) -> None:
     holder.kill()
-    with folder_lock(tmp_path, wait_s=5):
+    with folder_lock(tmp_path, wait_s=60):
         assert holder.wait() == -9
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.tools.broker import process
+from tests.patience import PATIENCE_S
 
-SLEEP = "import sys, time; print('ready', flush=True); time.sleep(60)"
+SLEEP = "import sys, time; print('ready', flush=True); time.sleep(600)"
 STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); " + SLEEP
 
 
@@ -17,7 +18,7 @@ def launch(code: str, mark: str, folder: Path) -> int:
     output = folder / "output"
     with (folder / "kept").open("w") as log_file:
         pid = process.start([sys.executable, "-c", code, mark], output, log_file.fileno())
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_S
     while "ready" not in output.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -36,7 +37,7 @@ def test_a_process_is_known_by_its_mark_and_ends_when_asked(tmp_path: Path) -> N
     assert process.is_ours(pid, "mark-one")
     assert not process.is_ours(pid, "mark-two")
     assert os.getsid(pid) == pid  # a Ctrl-C in our terminal does not reach it
-    assert process.stop(pid, "mark-one", grace_s=10) is False
+    assert process.stop(pid, "mark-one", grace_s=PATIENCE_S) is False
     assert not process.is_ours(pid, "mark-one")
     assert process.stop(pid, "mark-one", grace_s=10) is False
 

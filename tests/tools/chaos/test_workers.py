@@ -10,6 +10,7 @@ from pipeline.errors import Failed
 from pipeline.settings import load_settings
 from pipeline.tools.chaos import workers as chaos_workers
 from pipeline.tools.chaos.workers import Workers
+from tests.patience import PATIENCE_S
 
 # Stands for `forebay STAGE run` in a process of its own: it ends like a worker whose disk is full, or is ready.
 PROGRAM = """
@@ -17,7 +18,7 @@ import pathlib, sys, time
 if pathlib.Path(sys.argv[1]).exists():
     sys.exit("forebay: error: no space to write")
 print('"event": "ready"', file=sys.stderr, flush=True)
-time.sleep(60)
+time.sleep(600)
 """
 
 
@@ -29,7 +30,12 @@ def test_faults_combine(tmp_path: Path) -> None:
     workers = Workers(load_settings(), tmp_path / "logs")
     try:
         first = workers.start("archive", program=program)
-        threading.Timer(1.0, full.unlink).start()
+
+        def make_room() -> None:
+            first.process.wait(PATIENCE_S)
+            full.unlink()
+
+        threading.Thread(target=make_room).start()
         ready = workers.revive("archive", program)
         command = Path(f"/proc/{ready.process.pid}/cmdline").read_bytes()
         assert ready.ready and ready is not first and os.fsencode(full) in command

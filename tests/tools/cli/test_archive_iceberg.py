@@ -15,6 +15,7 @@ from pipeline.archive.partition import PartitionArchive
 from tests.archive.iceberg.iceberg_tables import LIMITS, archive, check, topics, warehouse
 from tests.archive.plant import Wire, feed
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +26,7 @@ def forebay(*words: str) -> list[str]:
 
 def run(*words: str) -> tuple[int, dict[str, object], str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    completed = subprocess.run(forebay(*words), capture_output=True, text=True, env=environment, timeout=120)
+    completed = subprocess.run(forebay(*words), capture_output=True, text=True, env=environment, timeout=PATIENCE_S)
     lines = completed.stdout.splitlines()
     return completed.returncode, orjson.loads(lines[-1]) if lines else {}, completed.stderr
 

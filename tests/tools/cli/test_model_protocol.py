@@ -9,6 +9,8 @@ import numpy as np
 import orjson
 import pytest
 
+from tests.patience import PATIENCE_S
+
 ROOT = Path(__file__).parents[3]
 
 
@@ -18,7 +20,7 @@ def forebay(*arguments: str | Path, expect: int = 0) -> tuple[dict[str, Any], st
         [sys.executable, "-m", "pipeline.tools.cli", "model", *map(str, arguments)],
         cwd=ROOT,
         capture_output=True,
-        timeout=240,
+        timeout=PATIENCE_S,
         check=False,
     )
     text = " ".join(done.stderr.decode().split())

@@ -15,6 +15,7 @@ from pipeline.runtime.kafka.security import require_usable, without_values
 from pipeline.settings import load_settings
 from pipeline.tools.cli.main import main
 from tests.docs.tables import every_command
+from tests.patience import PATIENCE_S
 
 SECRET = "hunter2hunter2"
 
@@ -35,7 +36,7 @@ def forebay(*words: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
 
 

@@ -38,7 +38,9 @@ def test_requests_that_wait_for_company_share_a_batch_and_are_begun_in_time() ->
 
     async def asked() -> list[Scored]:
         engines: Any = [Engine(batches, held), Engine(batches, held)]
-        service = ScoringService(engines, max_rows=4_096, max_waiting_rows=8_192, budget_us=50_000, measures=unheard())
+        service = ScoringService(
+            engines, max_rows=4_096, max_waiting_rows=8_192, budget_us=2_000_000, measures=unheard()
+        )
 
         def ask(start: int, stop: int) -> Any:
             names, number = np.array(["plant/a"]), np.zeros(stop - start, np.int64)

@@ -18,6 +18,7 @@ from pipeline.errors import Misconfigured
 from pipeline.tools.http_server import Listening
 from pipeline.tools.inference.serving import Request, token_of
 from tests.models import tiny
+from tests.patience import PATIENCE_S
 
 WORDS = [sys.executable, "-m", "pipeline.tools.cli", "score", "serve", "--port", "0", "--json"]
 
@@ -46,7 +47,7 @@ def test_it_serves_under_tls_with_a_token_and_ends_when_asked(tmp_path: Path, mo
         rows = tiny.rows(seed=1, count=5).matrix
         entry = {"name": "rows", "datatype": "FP32", "shape": [5, 6], "data": rows.tolist()}
         context = ssl.create_default_context(cafile=str(trusted))
-        with httpx.Client(base_url=says["url"], verify=context, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=says["url"], verify=context, trust_env=False, timeout=PATIENCE_S) as client:
             assert client.get("/v2/health/ready").status_code == 200
             assert client.post("/v2/models/igan/infer", json={"inputs": [entry]}).status_code == 401
             headers = {"authorization": "Bearer a-token-of-sixteen"}
@@ -54,10 +55,10 @@ def test_it_serves_under_tls_with_a_token_and_ends_when_asked(tmp_path: Path, mo
         wanted = Scorer(tiny.model(), "cpu").score(rows, np.zeros(5, np.int64), np.full(5, "*")).score
         assert np.array_equal(np.array(answer.json()["outputs"][0]["data"], np.float32), wanted)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE_S) == 0
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 
@@ -73,7 +74,7 @@ def test_it_serves_under_tls_with_a_token_and_ends_when_asked(tmp_path: Path, mo
 )
 def test_what_it_cannot_start_with(options: tuple[str, ...], code: int, says: str, model: Path) -> None:
     words = [*WORDS, "--model", str(model), *options]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=200)
+    run = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert run.returncode == code and says.lower() in run.stderr.lower() and "Traceback" not in run.stderr, run.stderr
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import trustme
 
 from tests.clients.plant import search_path
-
-PATIENCE_S = 30.0
+from tests.patience import PATIENCE_S
 
 
 class Certificates:
@@ -94,14 +93,6 @@ def web_server(context: ssl.SSLContext | None = None) -> Iterator[WebServer]:
         server.close()
 
 
-def free_tcp_port() -> int:
-    """A TCP port of this machine that nobody uses."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def has_rsyslog_with_tls() -> bool:
     """Whether rsyslog and its TLS driver are installed."""
     drivers = Path("/usr/lib").glob("*/rsyslog/lmnsd_ossl.so")
@@ -140,5 +131,5 @@ def wait_until(condition: Callable[[], bool], what: str) -> None:
 def listens(port: int) -> bool:
     """Whether somebody listens on a TCP port."""
     with socket.socket() as probe:
-        probe.settimeout(1.0)
+        probe.settimeout(30.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0

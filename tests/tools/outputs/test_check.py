@@ -13,6 +13,7 @@ from pipeline.tools.outputs.formats.table import DOCUMENTS, LINES, as_line
 from pipeline.tools.outputs.formats.text import page, subject
 from schemas.outputs import FileOutput, WebhookOutput
 from schemas.validation import violation
+from tests.patience import PATIENCE_S
 from tests.tools.outputs.receivers import web_server
 
 NOW_US = 1_700_000_000_000_000
@@ -58,9 +59,9 @@ def test_the_command_exits_1_where_one_did_not_take_it(tmp_path: Path) -> None:
         "--outputs",
         str(tmp_path / "outputs.yaml"),
     ]
-    run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=60)
+    run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert run.returncode == 1
     document = json.loads(run.stdout.splitlines()[-1])
     assert [each["delivered"] for each in document["outputs"]] == [True, False] and "s3cret" not in run.stdout
-    one = subprocess.run([*command, "disk"], capture_output=True, text=True, timeout=60)
+    one = subprocess.run([*command, "disk"], capture_output=True, text=True, timeout=PATIENCE_S)
     assert one.returncode == 0 and "disk: delivered" in one.stderr

@@ -13,11 +13,13 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 from hypothesis import given
 
+from pipeline.tools.broker.ports import free_port
 from pipeline.tools.outputs.email_sender import EmailSender, mail
 from pipeline.tools.outputs.revision import Revision, revision_of
 from pipeline.tools.outputs.sending import Refused, Retry
 from schemas.outputs import EmailOutput
-from tests.tools.outputs.receivers import Certificates, free_tcp_port
+from tests.patience import PATIENCE_S
+from tests.tools.outputs.receivers import Certificates
 from tests.tools.outputs.revisions import event, revision, revisions
 
 TO = ("shift@plant.example", "chief@plant.example")
@@ -52,10 +54,16 @@ def authenticated(_server: Any, _session: Any, _envelope: Any, _mechanism: str, 
 
 @contextmanager
 def server(box: Mailbox, certificates: Certificates | None = None) -> Iterator[int]:
-    port = free_tcp_port()
+    port = free_port()
     options: dict[str, Any] = {"tls_context": certificates.context(), "require_starttls": True} if certificates else {}
     controller = Controller(
-        box, hostname="127.0.0.1", port=port, authenticator=authenticated, auth_require_tls=True, **options
+        box,
+        hostname="127.0.0.1",
+        port=port,
+        authenticator=authenticated,
+        auth_require_tls=True,
+        ready_timeout=PATIENCE_S,
+        **options,
     )
     controller.start()
     try:
@@ -65,7 +73,7 @@ def server(box: Mailbox, certificates: Certificates | None = None) -> Iterator[i
 
 
 def sender(url: str, **others: Any) -> EmailSender:
-    given_settings = {"name": "shift", "email": url, "sender": "forebay@plant.example", "to": TO, "timeout_s": 5.0}
+    given_settings = {"name": "shift", "email": url, "sender": "forebay@plant.example", "to": TO, "timeout_s": 60.0}
     return EmailSender(EmailOutput.model_validate({**given_settings, **others}))
 
 
@@ -121,7 +129,7 @@ def test_addresses_that_a_server_does_not_know() -> None:
 
 def test_a_server_that_is_away_may_come_back() -> None:
     with pytest.raises(Retry, match="refused"):
-        sender(f"smtp://127.0.0.1:{free_tcp_port()}").send(revision())
+        sender(f"smtp://127.0.0.1:{free_port()}").send(revision())
 
 
 @given(revisions())

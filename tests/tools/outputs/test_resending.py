@@ -10,6 +10,7 @@ from pipeline.contracts.suppression import Suppressions
 from pipeline.contracts.verdicts import standing
 from pipeline.errors import Backpressure, Usage
 from pipeline.tools.alerts.incidents import document
+from pipeline.tools.broker.ports import free_port
 from pipeline.tools.outputs.parked import Parked, parked_now
 from pipeline.tools.outputs.resending import Resent, chosen, resend
 from pipeline.tools.outputs.sending import Refused
@@ -19,7 +20,6 @@ from tests.clients.plant import client
 from tests.contracts.verdict_records import MAX_US, given_on
 from tests.tools.outputs.receivers import (
     Certificates,
-    free_tcp_port,
     has_rsyslog_with_tls,
     listens,
     rsyslog_configuration,
@@ -103,14 +103,14 @@ def test_a_receiver_that_is_away_leaves_all_parked() -> None:
     reason="not proven: that rsyslog takes parked alerts (rsyslogd, rsyslog-openssl are not installed)",
 )
 def test_rsyslog_takes_what_was_too_large_for_a_datagram(tmp_path: Path) -> None:
-    certificates, port = Certificates(tmp_path), free_tcp_port()
+    certificates, port = Certificates(tmp_path), free_port()
     large = revision(key="k-1", says="x" * 40_000, title="y" * 40_000)
     with pytest.raises(Refused) as refusal:
         SyslogSender(SyslogOutput(name="siem", syslog=f"udp://localhost:{port}", format="cef")).send(large)
     held = Held(parked_now("siem", large, str(refusal.value), 1))
     (tmp_path / "rsyslog.conf").write_text(rsyslog_configuration(port, tmp_path, certificates).replace("64k", "1m"))
     log, received = tmp_path / "log", tmp_path / "received"
-    output = SyslogOutput(name="siem", syslog=f"tls://localhost:{port}", ca_file=certificates.ca_file, timeout_s=5.0)
+    output = SyslogOutput(name="siem", syslog=f"tls://localhost:{port}", ca_file=certificates.ca_file, timeout_s=60.0)
     assert sent_again(output, held).left == 1, "nobody listens yet"
     with client("rsyslogd", "-n", "-f", f"{tmp_path}/rsyslog.conf", "-i", f"{tmp_path}/pid", log=log):
         wait_until(lambda: listens(port), "rsyslog's port")

@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
+from pipeline.tools.broker.ports import free_port
 from pipeline.tools.outputs.revision import revision_of
 from pipeline.tools.outputs.sending import Refused, Retry
 from pipeline.tools.outputs.syslog_sender import SyslogSender
 from schemas.outputs import SyslogOutput
 from tests.clients.plant import client
+from tests.patience import PATIENCE_S
 from tests.tools.outputs.receivers import (
     Certificates,
-    free_tcp_port,
     has_rsyslog_with_tls,
     listens,
     rsyslog_configuration,
@@ -26,7 +27,7 @@ from tests.tools.outputs.revisions import event, revision
 
 
 def sender(url: str, **others: Any) -> SyslogSender:
-    return SyslogSender(SyslogOutput(name="siem", syslog=url, **{"timeout_s": 5.0, **others}))
+    return SyslogSender(SyslogOutput(name="siem", syslog=url, **{"timeout_s": 60.0, **others}))
 
 
 @pytest.mark.slow
@@ -35,7 +36,7 @@ def sender(url: str, **others: Any) -> SyslogSender:
     reason="not proven: that rsyslog takes alerts over TLS (rsyslogd, rsyslog-openssl are not installed)",
 )
 def test_rsyslog_takes_alerts_over_tls(tmp_path: Path) -> None:
-    certificates, port = Certificates(tmp_path), free_tcp_port()
+    certificates, port = Certificates(tmp_path), free_port()
     (tmp_path / "rsyslog.conf").write_text(rsyslog_configuration(port, tmp_path, certificates))
     log, received = tmp_path / "log", tmp_path / "received"
     made = [revision_of(event()), revision(says='über ] " \\ 日', key="k-2"), revision(key="k-3")]
@@ -101,7 +102,7 @@ class Receiver:
             finally:
                 connection.close()
         for thread in self._threads:
-            thread.join(5.0)
+            thread.join(PATIENCE_S)
 
 
 def frames(data: bytes) -> list[bytes]:
@@ -115,7 +116,7 @@ def frames(data: bytes) -> list[bytes]:
 
 
 def test_a_receiver_that_goes_away_and_comes_back() -> None:
-    port = free_tcp_port()
+    port = free_port()
     one, receiver = sender(f"tcp://127.0.0.1:{port}"), Receiver(port)
     for number in range(3):
         assert "acknowledged" in one.send(revision(key=f"k-{number}"))
@@ -134,13 +135,13 @@ def test_a_receiver_that_goes_away_and_comes_back() -> None:
 
 
 def test_a_receiver_that_does_not_want_our_certificate_took_nothing(tmp_path: Path) -> None:
-    certificates, port = Certificates(tmp_path), free_tcp_port()
+    certificates, port = Certificates(tmp_path), free_port()
     wanting = certificates.context()
     wanting.verify_mode = ssl.CERT_REQUIRED
     certificates.authority.configure_trust(wanting)
     receiver = Receiver(port, wanting)
     with pytest.raises(Retry):
-        sender(f"tls://localhost:{port}", ca_file=certificates.ca_file).send(revision())
+        sender(f"tls://localhost:{port}", ca_file=certificates.ca_file, timeout_s=2.0).send(revision())
     own = {"certificate_file": certificates.certificate_file, "key_file": certificates.key_file}
     one = sender(f"tls://localhost:{port}", ca_file=certificates.ca_file, **own)
     assert "TLS" in one.send(revision(key="k-1"))
@@ -160,7 +161,7 @@ def test_a_receiver_that_reads_nothing_is_left_in_time() -> None:
 def test_udp_is_a_message_a_datagram() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(5.0)
+        receiver.settimeout(PATIENCE_S)
         one = sender(f"udp://127.0.0.1:{receiver.getsockname()[1]}", format="leef")
         assert "nobody says whether" in one.send(revision())
         assert receiver.recv(65_536).startswith(b"<132>1 ")

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 from pipeline.tools.system.identity import Identity, identity_of, is_alive, send_signal, usage_of
+from tests.patience import PATIENCE_S
 
 WAITS = "import time; print(flush=True); time.sleep(600)"
 
@@ -19,7 +20,7 @@ def test_a_process_is_known_by_its_start_not_by_its_pid() -> None:
         assert not send_signal(other, signal.SIGKILL)
         assert child.poll() is None
         assert send_signal(identity, signal.SIGTERM)
-        assert child.wait(10) == -signal.SIGTERM
+        assert child.wait(PATIENCE_S) == -signal.SIGTERM
     assert not is_alive(identity)
     assert not send_signal(identity, signal.SIGTERM)
 

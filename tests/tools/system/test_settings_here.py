@@ -12,6 +12,7 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.system import record
 from pipeline.tools.system.identity import Identity, identity_of
 from pipeline.tools.system.record import Phase, SystemRecord
+from tests.patience import PATIENCE_S
 
 SOURCES = '[{"topic": "zeek", "site": "a", "sensor": "b"}]'
 
@@ -55,7 +56,7 @@ def test_a_folder_that_cannot_be_made_is_a_wrong_setting() -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert completed.returncode == 78
     assert completed.stderr.startswith("error: FOREBAY_RUN_FOLDER /proc/nope: got ")

@@ -9,6 +9,7 @@ from pipeline.tools.processes import STAGES
 from pipeline.tools.system.control import environment_of
 from pipeline.tools.system.worker_table import FOLLOW, INTAKE, PORT, WORKERS, endpoint_row, rows_for
 from tests.contract.tree import ROOT
+from tests.patience import PATIENCE_S
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="not proven: workers are forked on Linux alone")
 
@@ -63,7 +64,7 @@ def run(program: str, folder: Path) -> str:
     environment = environment_of(load_settings()) | {"PYTHONPATH": f"{ROOT}:{folder}"}
     ended = subprocess.run(
         [sys.executable, "-c", program], cwd=folder, env=inherited_environment(environment), capture_output=True,
-        text=True, timeout=120, check=False,
+        text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     return ended.stdout.strip()

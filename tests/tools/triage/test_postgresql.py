@@ -23,6 +23,7 @@ from pipeline.tools.triage.database import Unavailable, open_database
 from pipeline.tools.triage.sessions import Sessions
 from pipeline.tools.triage.store import ALERTS, Store
 from pipeline.tools.triage.verdict_rows import incidents_in_reach
+from tests.patience import PATIENCE_S
 from tests.tools.triage.pages import alert, client_of, documents_in, rows_in, store_of
 from tests.tools.triage.test_routes import API, HOSTILE, some_alerts
 from tests.tools.triage.test_store import TABLES, messages
@@ -64,7 +65,7 @@ def server() -> Iterator[str]:
             yield url
         finally:
             process.send_signal(signal.SIGINT)  # SIGTERM would wait for all who are connected
-            process.wait(30)
+            process.wait(PATIENCE_S)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,6 +13,7 @@ import orjson
 import pytest
 import trustme
 
+from tests.patience import PATIENCE_S
 from tests.tools.triage.pages import alert
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def alerts(tmp_path: Path) -> Path:
 
 def refused(*options: str) -> tuple[int, str]:
     """What it leaves with, and what it says."""
-    run = subprocess.run([*WORDS, *options], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([*WORDS, *options], capture_output=True, text=True, timeout=PATIENCE_S)
     return run.returncode, run.stderr
 
 
@@ -47,17 +48,17 @@ def test_it_serves_alerts_of_a_file_under_tls_and_ends_when_asked(tmp_path: Path
         url = json.loads(process.stdout.readline())["url"]
         assert url.startswith("https://127.0.0.1:")
         context = ssl.create_default_context(cafile=trusted)
-        with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=60) as client:
+        with httpx.Client(base_url=url, verify=context, trust_env=False, timeout=PATIENCE_S) as client:
             answer = client.get("/api/v1/incidents")
             assert answer.json()["total"] == 2
             assert "strict-transport-security" in answer.headers
             with client.stream("GET", "/api/v1/events", headers={"last-event-id": "0"}) as events:
                 assert any(line.startswith("event: incident") for line in events.iter_lines())
                 process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0, "who watches does not keep it from ending"
+        assert process.wait(PATIENCE_S) == 0, "who watches does not keep it from ending"
     finally:
         process.kill()
-        process.wait(30)
+        process.wait(PATIENCE_S)
         if process.stdout is not None:
             process.stdout.close()
 

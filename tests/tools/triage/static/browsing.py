@@ -13,11 +13,13 @@ from typing import Any
 
 import pytest
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from pipeline.tools.broker.ports import free_port
 from pipeline.tools.triage import app as triage
 from pipeline.tools.triage.sessions import LocalUser, Sessions
 from pipeline.tools.triage.store import Store
+from tests.patience import PATIENCE_S
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
 ARGUMENTS = (
@@ -30,8 +32,9 @@ ARGUMENTS = (
     "--disable-sync",
     "--no-first-run",
 )
+STREAM = "eventsource"  # a request whose answer never ends
 WIDTHS = {"narrow": (390, 844), "wide": (1920, 1080)}
-TIMEOUT_MS = 10_000
+TIMEOUT_MS = 1_000 * PATIENCE_S
 
 
 def chromium() -> str | None:
@@ -47,7 +50,8 @@ def launched() -> Iterator[Browser]:
     if path is None:
         pytest.skip("not proven: the page in a real browser (no chromium in PATH; FOREBAY_TEST_CHROMIUM names one)")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+        browser = playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS), timeout=TIMEOUT_MS)
+        expect.set_options(timeout=TIMEOUT_MS)
         yield browser
         browser.close()
 
@@ -72,8 +76,8 @@ class Served:
         """Answer on the port."""
         listening = socket.socket()
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.port = self.port or free_port()  # no client's: it must be free again after a while
         listening.bind(("127.0.0.1", self.port))
-        self.port = listening.getsockname()[1]
         self.page = triage.Page(self.store, self.sessions, **self.given)
         config = uvicorn.Config(
             triage.application(self.page), log_config=None, access_log=False, timeout_graceful_shutdown=1
@@ -81,7 +85,7 @@ class Served:
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()
-        until = time.monotonic() + 10
+        until = time.monotonic() + PATIENCE_S
         while not self._server.started and time.monotonic() < until:
             time.sleep(0.02)
         assert self._server.started
@@ -92,7 +96,7 @@ class Served:
             return
         self._server.should_exit = True
         self._server.force_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         self._server = self._thread = None
 
@@ -120,7 +124,24 @@ class Reader:
         self.requested: set[str] = set()
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
         self.page.on("console", lambda said: self.faults.append(said.text) if "Security Policy" in said.text else None)
-        self.page.on("request", lambda request: self.requested.add(request.url))
+        self.page.on("request", self._asked)
+        self.page.on("requestfinished", self._answered)
+        self.page.on("requestfailed", self._answered)
+        self.on_their_way = 0
+
+    def _asked(self, request: Request) -> None:
+        self.requested.add(request.url)
+        self.on_their_way += request.resource_type != STREAM
+
+    def _answered(self, request: Request) -> None:
+        self.on_their_way -= request.resource_type != STREAM
+
+    def wait_until_still(self) -> None:
+        """Until the page has every answer, and has asked for nothing more for half a second; ten seconds at most."""
+        quiet_ms, until = 0, time.monotonic() + 10
+        while quiet_ms < 500 and time.monotonic() < until:
+            self.page.wait_for_timeout(100)
+            quiet_ms = 0 if self.on_their_way > 0 else quiet_ms + 100
 
     def open(self, address: str = "#/incidents") -> Page:
         """Load the page at an address of its own, anew."""

@@ -94,10 +94,10 @@ def test_a_page_that_is_left_open_does_not_keep_its_session(browser: Browser, pl
         page = reader.open(f"#/incidents/{uid_of(2)}")
         sign_in(page, "analyst")
         expect(page.get_by_text("Alerts of a file")).to_be_visible()
-        page.wait_for_timeout(500)
+        reader.wait_until_still()  # what still comes later would be taken for somebody at the page
         clock.ahead_us += 90 * 60_000_000
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
-        page.wait_for_timeout(500)
+        reader.wait_until_still()
         clock.ahead_us += 40 * 60_000_000
         page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
         expect(page.get_by_text("Your session has ended.")).to_be_visible()
