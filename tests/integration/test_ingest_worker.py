@@ -452,14 +452,11 @@ def wait_until_refused(settings: Settings, size_bytes: int) -> None:
     """The broker hears of a limit from its controller, a moment later: until it refuses such a message in `flows`."""
     producer, deadline = clients.transactional_producer(settings, "test"), time.monotonic() + PATIENCE_S
     answers: list[KafkaError | None] = []
-
-    def answered(error: KafkaError | None, _message: Message) -> None:
-        answers.append(error)
-
     while not answers or answers[-1] is None:
         assert time.monotonic() < deadline
         producer.begin_transaction()
-        producer.produce(settings.topics.flows, os.urandom(size_bytes), partition=0, on_delivery=answered)
+        value, heard = os.urandom(size_bytes), lambda error, _message: answers.append(error)
+        producer.produce(settings.topics.flows, value, partition=0, on_delivery=heard)
         producer.flush(PATIENCE_S)
         producer.abort_transaction()
     assert answers[-1].code() == KafkaError.MSG_SIZE_TOO_LARGE, answers

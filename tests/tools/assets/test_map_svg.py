@@ -6,6 +6,7 @@ import xml.etree.ElementTree as ET
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,11 +102,11 @@ def test_cards_lie_apart_and_no_line_behind_one(hosts: int, zones: int) -> None:
     rows: dict[float, list[float]] = {}
     for card in cards:
         rows.setdefault(card.y, []).append(card.x)
-    for x, y in points:
-        assert 0 <= x <= WIDTH
-        for top, xs in rows.items():
-            if top + 0.5 < y < top + CARD_HEIGHT - 0.5:
-                assert all(abs(x - middle) > CARD_WIDTH / 2 - 0.5 for middle in xs)
+    x, y = np.array(points).T
+    assert np.all((x >= 0) & (x <= WIDTH))
+    for top, middles in rows.items():
+        beside = x[(y > top + 0.5) & (y < top + CARD_HEIGHT - 0.5)]
+        assert np.all(np.abs(beside[:, None] - np.array(middles)) > CARD_WIDTH / 2 - 0.5)
     for curves in drawn.values():
         assert all(one[3] == two[0] for one, two in pairwise(curves)), "in one piece"
 
