@@ -21,23 +21,40 @@ eight times the memory and was 2 % smaller (docs/performance.md)."""
 DATA_PAGE_BYTES = 1024 * 1024
 WRITE_BATCH_VALUES = 32_768
 """Encoded at a time; with Arrow's 1,024 a row costs 5 % more."""
-COMPRESSION, COMPRESSION_LEVEL = "zstd", 1
+COMPRESSION, COMPRESSION_LEVEL, OF_FEW = "zstd", 1, "snappy"
+"""Columns of few values are a dictionary and some bytes: zstd needs 20 µs to begin with a page, whatever is in it."""
 FOOTER = "raw_"
 ENCODED = {
+    "raw_offset": "DELTA_BINARY_PACKED",
+    "source_record": "DELTA_BINARY_PACKED",
+    "ingest_ts_us": "DELTA_BINARY_PACKED",
     "start_ts_us": "DELTA_BINARY_PACKED",
     "end_ts_us": "DELTA_BINARY_PACKED",
     "score": "BYTE_STREAM_SPLIT",
     "novelty": "BYTE_STREAM_SPLIT",
     "p_value": "BYTE_STREAM_SPLIT",
-    "features": "BYTE_STREAM_SPLIT",
+    "features": "PLAIN",
     "record_id": "PLAIN",
     "community_id": "PLAIN",
     "sensor_uid": "PLAIN",
 }
 """Columns whose values seldom occur twice: a dictionary would be built and abandoned, which costs half as much as
-a row's other columns, and makes the file larger. Times in order become differences, floats streams of bytes
-(docs/performance.md).
+a row's other columns, and makes the file larger. Times and positions in order become differences, floats streams of
+bytes; features stay as they lie, a row's much like those of the row before (docs/performance.md).
 """
+MANY = (
+    "duration_us",
+    "src_port",
+    "dst_port",
+    "fwd_bytes",
+    "rev_bytes",
+    "fwd_iat_mean_us",
+    "rev_iat_mean_us",
+    "strangeness",
+    "detail",
+    "record",
+)
+"""Columns with a dictionary that may have many values."""
 IDS = ("record_id", "community_id", "sensor_uid")
 MAX_HOURS = 24
 """Late rows of more hours than this go into one file: a sensor whose clock jumps must not make a file a row."""
@@ -107,8 +124,15 @@ class _Rows:
             return rows.combine_chunks()
         indexes = pa.array(numbers + shift[np.searchsorted(self._starts, numbers, "right") - 1])
         # A column at a time: the rows as they lay and in order are never both in memory.
-        columns = [column.combine_chunks().take(indexes) for column in rows.columns]
+        columns = [_in_order(column, indexes) for column in rows.columns]
         return pa.Table.from_arrays(columns, schema=self._schema)
+
+
+def _in_order(column: pa.ChunkedArray, indexes: pa.Array) -> pa.Array:
+    """A column's values by index, in one piece; many a column has none, and is not copied."""
+    if column.null_count == len(column):
+        return pa.nulls(len(indexes), column.type)
+    return column.combine_chunks().take(indexes)
 
 
 def _render(
@@ -149,16 +173,16 @@ def _render(
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
     """How every Parquet file of the archive is written, beside its schema and order."""
+    paths = {
+        field.name: f"{field.name}.list.element" if pa.types.is_nested(field.type) else field.name for field in schema
+    }
+    dense = [path for name, path in paths.items() if name in ENCODED or name in MANY]
     return {
         "version": "2.6",
-        "compression": COMPRESSION,
-        "compression_level": COMPRESSION_LEVEL,
+        "compression": {path: COMPRESSION if path in dense else OF_FEW for path in paths.values()},
+        "compression_level": dict.fromkeys(dense, COMPRESSION_LEVEL),
         "use_dictionary": [name for name in schema.names if name not in ENCODED],
-        "column_encoding": {
-            f"{name}.list.element" if name == "features" else name: encoding
-            for name, encoding in ENCODED.items()
-            if name in schema.names
-        },
+        "column_encoding": {paths[name]: encoding for name, encoding in ENCODED.items() if name in paths},
         "data_page_size": DATA_PAGE_BYTES,
         "write_batch_size": WRITE_BATCH_VALUES,
         # Least and greatest values are what queries skip files by; of a feature or an id nobody asks for them.

@@ -1,7 +1,7 @@
 """How fast one core archives, with 80 features and without: `python -m tests.bench.bench_archive [ROWS] [FOLDER]`.
 
-Flows of a made-up plant as ingest decodes them, eight sensors, 4,096 rows a message; every step of a commit, fsync
-too. The last line is one JSON document.
+Flows of a made-up plant as ingest decodes them, with their features, eight sensors, 4,096 rows a message; every step of
+a commit, fsync too. The last line is one JSON document.
 """
 
 import resource
@@ -26,10 +26,11 @@ from pipeline.archive.upkeep.compact import compact
 from pipeline.archive.upkeep.verify import verify
 from pipeline.archive.worker import COMMIT_AT_MOST_EVERY_S
 from pipeline.contracts.raw import SourceInfo
+from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
-from pipeline.runtime.wire.batches import matrix_column
+from pipeline.runtime.wire.batches import matrix, matrix_column
 from pipeline.runtime.wire.messages import write
 from schemas.fields import arrow_schema
 from tests.contracts.facts import at, scored_facts
@@ -40,7 +41,7 @@ CONSTANT = {"class": "normal", "model": "igan-0123456789ab"}
 
 
 def flows() -> list[pa.RecordBatch]:
-    """Some messages' flows, as ingest packs them."""
+    """Some messages' flows with their features, as featurize leaves them."""
     stream = SourceInfo(CONTENT_TYPE, (), "plant", "sensor")
     lines = conn_json(records(SCENARIOS["steady"], 3, 0, 0, BATCH_ROWS * DISTINCT, START_US))
     log = [
@@ -48,7 +49,9 @@ def flows() -> list[pa.RecordBatch]:
         for number in range(DISTINCT)
     ]
     messages = Messages.of(log)
-    return [packed.flows for packed in pack(messages, decode_messages(messages, 2**60), BATCH_ROWS)]
+    packed = pa.Table.from_batches(part.flows for part in pack(messages, decode_messages(messages, 2**60), BATCH_ROWS))
+    rows = featurize_file_rows(packed.combine_chunks().to_batches()[0])
+    return [rows.slice(number * BATCH_ROWS, BATCH_ROWS) for number in range(DISTINCT)]
 
 
 def message(
@@ -60,14 +63,13 @@ def message(
     sensors: int = SENSORS,
     last: bool = False,
 ) -> bytes:
-    """One sensor's flows, scored; features that compress as real ones do. With the `last` one all sensors end."""
+    """One sensor's flows, scored; features come again where `width` is more. With the `last` one all sensors end."""
     schema = arrow_schema("scored", width)
     columns: list[Any] = []
     for field in schema:
         if field.name == "features":
-            matrix = np.round(random.exponential(50, (BATCH_ROWS, width))).astype(np.float32)
-            matrix[:, width // 2 :] = 0
-            columns.append(matrix_column(matrix))
+            features = matrix(of)
+            columns.append(matrix_column(features[:, np.arange(width) % features.shape[1]]))
         elif field.name == "sensor":
             columns.append(pa.array([f"sensor{seq % sensors}"] * BATCH_ROWS))
         elif field.name == "raw_offset":

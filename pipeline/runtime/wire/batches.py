@@ -57,9 +57,17 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
         raise BadData(
             f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"
         ) from error
-    batch = widened(batch, schema_name)
-    expect(batch.schema, schema_name)
+    if not _as_declared(batch.schema, schema_name):
+        batch = widened(batch, schema_name)
+        expect(batch.schema, schema_name)
     return batch, meta
+
+
+def _as_declared(schema: pa.Schema, schema_name: str) -> bool:
+    """Whether the columns are those of this version, features included: one comparison, where most messages end."""
+    last = schema.field(len(schema) - 1).type if len(schema) else None
+    features = last.list_size if isinstance(last, pa.FixedSizeListType) else 0
+    return bool(schema.equals(arrow_schema(schema_name, features)))
 
 
 def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch | pa.Table:
