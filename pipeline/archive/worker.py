@@ -32,7 +32,7 @@ COMMIT_AT_MOST_EVERY_S = 0.5
 """A closed file waits so long for others: every commit writes what is open aside, and less often is cheaper."""
 MAX_WAITING_BYTES = 32 * 1024 * 1024
 """Messages of one topic that wait for the other topic's, of all partitions."""
-MAX_OPEN_BYTES = 48 * 1024 * 1024
+MAX_OPEN_BYTES = 32 * 1024 * 1024
 """Open rows in memory, of all partitions: beyond, those of the partition with most are written aside."""
 OVERRIDES = {
     # Files belong to a raw partition, so both topics' same partition must be one worker's: the range assignor gives
