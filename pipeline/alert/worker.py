@@ -4,6 +4,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from pipeline.alert.grouping import Grouping, load_grouping
 from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import ACTIVITY, CLOSE, encode
@@ -11,11 +13,13 @@ from pipeline.alert.partition import PartitionState, advance_partition, restore,
 from pipeline.alert.sensor import Tally
 from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.alert.validity import require_valid
-from pipeline.contracts.envelope import MessagePosition, ScoredFacts
+from pipeline.contracts.class_names import UNKNOWN
+from pipeline.contracts.envelope import MessagePosition, RowsFacts, ScoredFacts
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.telemetry import Telemetry, log, start
 from pipeline.runtime.wire import messages
+from pipeline.runtime.wire.batches import blank_row
 from pipeline.settings import Settings
 
 CONTENT_TYPE = b"application/json"
@@ -121,10 +125,22 @@ class AlertStage(Stage[PartitionState]):
                 self._telemetry.observe("forebay_ingest_to_alert_seconds", waited_s)
 
 
+def warm_up() -> None:
+    """Take made-up suspects as far as an alert: what the first one loads and compiles would let it wait for seconds."""
+    grouping = load_grouping()
+    suspect = blank_row("scored", {"class": UNKNOWN, "src_addr": "192.0.2.1", "dst_addr": "192.0.2.2"})
+    facts = RowsFacts(seq=0, raw_partition=0, feature_set="", feature_hash="", watermarks=(), ended=())
+    rows = pa.concat_batches([suspect] * grouping.open_count)
+    for event in advance_partition(PartitionState.empty(), rows, facts, grouping, lambda _model: None).events:
+        require_valid(event)
+        encode(event)
+
+
 def run(settings: Settings) -> None:
     """Run the worker until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
     telemetry = start("alert", settings)
     try:
+        warm_up()
         worker.run(AlertStage(settings, telemetry), settings, telemetry)
     finally:
         telemetry.close()

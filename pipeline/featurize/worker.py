@@ -27,12 +27,11 @@ from pipeline.featurize.windows.calendars import Calendars
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
-from pipeline.runtime.wire.batches import CONTENT_TYPE
+from pipeline.runtime.wire.batches import CONTENT_TYPE, blank_row
 from pipeline.runtime.wire.messages import read, write
 from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
-from schemas.fields import arrow_schema
 
 
 class Featurize:
@@ -141,15 +140,8 @@ class Featurize:
 
 def _compile(feature_set: FeatureSet) -> None:
     """Take one made-up flow through, so that nothing is compiled while messages wait and the group with them."""
-    schema = arrow_schema("flow")
-    nothing: dict[str, object] = {"string": "", "binary": b"", "bool": True}
-    columns = [
-        pa.nulls(1, field.type) if field.nullable else pa.array([nothing.get(str(field.type), 0)], field.type)
-        for field in schema
-    ]
-    flow = pa.RecordBatch.from_arrays(columns, schema=schema)
     facts = FlowsFacts(raw_partition=0, first=(0, 0), last=(0, 0), records=1, rejected=0, ended=(("", ""),))
-    advance_partition(PartitionState.empty(feature_set), flow, facts, 0, lambda _site: 0)
+    advance_partition(PartitionState.empty(feature_set), blank_row("flow"), facts, 0, lambda _site: 0)
 
 
 def run(settings: Settings) -> None:

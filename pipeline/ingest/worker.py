@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-import pyarrow as pa
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
@@ -39,6 +38,7 @@ from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.terminal import printable
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.messages import write
+from pipeline.runtime.wire.sensors import sensors_of
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
@@ -332,8 +332,9 @@ class IngestWorker:
         now, stage = time.time(), self.telemetry.stage
         for each in packed:
             stage.rows_in(each.flows.num_rows + sum(batch.num_rows for batch in each.rejects))
-            for labels, rows in tally(each.flows, ("site", "sensor")):
-                stage.rows_out(rows, **self.labels.bounded(labels))
+            sensors, number = sensors_of(each.flows)
+            for (site, sensor), rows in zip(sensors, np.bincount(number, minlength=len(sensors)).tolist(), strict=True):
+                stage.rows_out(rows, **self.labels.bounded({"site": site, "sensor": sensor}))
             for batch in each.rejects:
                 for counted in reject_counts(batch):
                     bounded = self.labels.bounded(
@@ -419,12 +420,3 @@ def first_offsets(messages: Messages) -> dict[int, int]:
 def positions(messages: Messages) -> list[str]:
     """First and last raw position of a batch, for the log."""
     return [f"raw[{messages.partition[index]}]@{messages.offset[index]}" for index in (0, -1)]
-
-
-def tally(batch: pa.RecordBatch, names: Sequence[str]) -> Iterator[tuple[dict[str, str], int]]:
-    """How many rows have each combination of values."""
-    if batch.num_rows:
-        table = pa.Table.from_batches([batch.select(list(names))])
-        for row in table.group_by(list(names)).aggregate([([], "count_all")]).to_pylist():
-            rows = row.pop("count_all")
-            yield row, rows

@@ -5,6 +5,7 @@ Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are vi
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -149,3 +150,21 @@ def empty(schema_name: str, features: int = 0) -> pa.RecordBatch:
     """A batch of that schema with no rows."""
     schema = arrow_schema(schema_name, features)
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def blank_row(schema_name: str, values: Mapping[str, object] = MappingProxyType({})) -> pa.RecordBatch:
+    """One made-up row of that schema, without features: for what is to be loaded and compiled before a real one comes.
+
+    values: of columns; of the others, null where they may be, else zero, "" or True.
+    """
+    plain: dict[str, object] = {"string": "", "binary": b"", "bool": True}
+
+    def column(field: pa.Field) -> pa.Array:
+        if field.name == "features":
+            return matrix_column(np.zeros((1, 0), np.float32))
+        if field.nullable and field.name not in values:
+            return pa.nulls(1, field.type)
+        return pa.array([values.get(field.name, plain.get(str(field.type), 0))], field.type)
+
+    schema = arrow_schema(schema_name)
+    return pa.RecordBatch.from_arrays([column(field) for field in schema], schema=schema)
