@@ -3,9 +3,9 @@
 What a JSON body says beside its inputs (`id`, `outputs`, `parameters`) is a JSON document in the schema's metadata,
 under `forebay`, as in every message of ours (runtime/wire/batches.py).
 
-Nothing in a stream makes the server take much more memory than the body has: the flatbuffers before columns are small
-(tables in them may be shared, so that a few bytes describe millions of fields), columns are views of the body, and a
-compressed batch is refused before anything is unpacked.
+Nothing in a stream makes the server take much more memory than the body has: the flatbuffers before columns are small,
+and what a schema describes is counted before it is made (tables and texts in it may be shared, so that 14 KB describe
+half a gigabyte); columns are views of the body, and a compressed batch is refused before anything is unpacked.
 """
 
 import struct
@@ -33,6 +33,9 @@ from pipeline.tools.inference.tensors import (
 
 MAX_METADATA_BYTES = 16_384
 """Of the flatbuffer that describes a schema or a batch; two columns and a data frame's notes take 2,000."""
+MAX_DESCRIBED = 64
+"""Columns, parts of columns and notes of a schema, each as often as it is named; `rows` and `origin` with notes of ours
+and of a data frame are 5."""
 CONTINUATION = 0xFFFF_FFFF
 V5 = 4
 """Metadata's version, as flatbuffers number it; earlier ones say elsewhere that a batch is compressed."""
@@ -75,6 +78,7 @@ def _one_batch(body: bytes, width: int) -> tuple[pa.Schema, pa.RecordBatch]:
     message = _next_message(body, reader)
     if message is None or message.type != "schema":
         raise _no_stream("no schema" if message is None else f"a {message.type} as its first message")
+    _expect_little(bytes(message.metadata))
     schema = pa.ipc.read_schema(message)
     _expect_columns(schema, width)
     message = _next_message(body, reader)
@@ -153,6 +157,30 @@ def _origins(column: pa.Array) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int
     return names, encoded.indices.to_numpy().astype(np.int64)
 
 
+def _expect_little(metadata: bytes) -> None:
+    """BadData where a schema describes more than two columns need. pyarrow makes each as often as it is named.
+
+    Of Arrow's format/Message.fbs and Schema.fbs, by their numbers; Arrow has verified the flatbuffer.
+
+        Message  2 header
+        Schema   1 fields    2 notes (custom_metadata)
+        Field    5 children  6 notes
+    """
+    header = _field(metadata, _followed(metadata, 0), 2)
+    left = [] if header is None else [(_followed(metadata, header), 1, 2)]
+    described = 0
+    while left:
+        table, children, notes = left.pop()
+        at, count = _vector(metadata, table, children)
+        described += count + _vector(metadata, table, notes)[1]
+        if described > MAX_DESCRIBED:
+            raise BadData(
+                f"body: got a schema of more than {MAX_DESCRIBED} columns, parts of columns and notes, expected the "
+                f"columns {ROWS} and {ORIGIN_INPUT} alone"
+            )
+        left += [(_followed(metadata, place), 5, 6) for place in range(at, at + 4 * count, 4)]
+
+
 def _is_compressed(metadata: bytes) -> bool:
     """Whether a record batch says that it is compressed.
 
@@ -162,11 +190,25 @@ def _is_compressed(metadata: bytes) -> bool:
         Message      0 version   1 kind of header   2 header   3 bytes of the body   4 metadata
         RecordBatch  0 length    1 nodes            2 buffers  3 compression
     """
-    (message,) = struct.unpack_from("<I", metadata)
+    message = _followed(metadata, 0)
     version, header = _field(metadata, message, 0), _field(metadata, message, 2)
     if version is None or header is None or struct.unpack_from("<h", metadata, version)[0] != V5:
         raise _no_stream("metadata of an earlier version than 5")
-    return _field(metadata, header + struct.unpack_from("<I", metadata, header)[0], 3) is not None
+    return _field(metadata, _followed(metadata, header), 3) is not None
+
+
+def _followed(metadata: bytes, at: int) -> int:
+    """Where an offset in a flatbuffer leads to."""
+    return at + int(struct.unpack_from("<I", metadata, at)[0])
+
+
+def _vector(metadata: bytes, table: int, number: int) -> tuple[int, int]:
+    """Where the entries of a vector in a flatbuffer's table begin, and how many there are."""
+    place = _field(metadata, table, number)
+    if place is None:
+        return 0, 0
+    at = _followed(metadata, place)
+    return at + 4, int(struct.unpack_from("<I", metadata, at)[0])
 
 
 def _field(metadata: bytes, table: int, number: int) -> int | None:

@@ -177,6 +177,74 @@ def test_a_large_description_is_not_read() -> None:
         request_of_stream(stream(wide), WIDTH)
 
 
+def schema_of_shared_parts(columns: int, parts: int, name_bytes: int) -> bytes:
+    """A schema message in which every column is the same struct, every part of it the same field with a long name.
+
+    Tables are written one after the other, offsets lead ahead; a vtable lies before its table.
+    """
+    written, waiting = bytearray(8), {0: "message"}
+    placed: dict[str, int] = {}
+
+    def table(name: str, /, **fields: tuple[int, str, Any]) -> None:
+        """fields: number, format and value, in the order in which they lie; a value that is text is an offset to it."""
+        at, where = 4, {}
+        for number, kind, _ in fields.values():
+            at += -at % struct.calcsize(kind)
+            where[number] = at
+            at += struct.calcsize(kind)
+        written.extend(bytes(-len(written) % 2))
+        slots = [where.get(number, 0) for number in range(max(where, default=-1) + 1)]
+        written.extend(struct.pack(f"<HH{len(slots)}H", 4 + 2 * len(slots), at, *slots))
+        vtable = len(written) - 4 - 2 * len(slots)
+        written.extend(bytes(-len(written) % 8))
+        placed[name] = start = len(written)
+        written.extend(struct.pack("<i", start - vtable) + bytes(at - 4))
+        for number, kind, value in fields.values():
+            if isinstance(value, str):
+                waiting[start + where[number]] = value
+            else:
+                struct.pack_into(f"<{kind}", written, start + where[number], value)
+
+    def vector(name: str, entry: str, count: int) -> None:
+        written.extend(bytes(-len(written) % 4))
+        placed[name] = len(written)
+        waiting.update({len(written) + 4 + 4 * number: entry for number in range(count)})
+        written.extend(struct.pack("<I", count) + bytes(4 * count))
+
+    schema, struct_type, boolean = 1, 13, 6
+    table("message", size=(3, "q", 0), header=(2, "I", "schema"), version=(0, "h", 4), kind=(1, "B", schema))
+    table("schema", fields=(1, "I", "columns"))
+    vector("columns", "column", columns)
+    table("column", type=(3, "I", "empty"), parts=(5, "I", "parts"), kind=(2, "B", struct_type))
+    vector("parts", "part", parts)
+    table("part", name=(0, "I", "name"), type=(3, "I", "empty"), kind=(2, "B", boolean))
+    table("empty")
+    written.extend(bytes(-len(written) % 4))
+    placed["name"] = len(written)
+    written.extend(struct.pack("<I", name_bytes) + b"x" * name_bytes + b"\0")
+    written.extend(bytes(-len(written) % 8))
+    for place, name in waiting.items():
+        struct.pack_into("<I", written, place, placed[name] - place)
+    return struct.pack("<Ii", 0xFFFF_FFFF, len(written)) + bytes(written)
+
+
+def test_what_a_schema_describes_is_counted_before_it_is_made() -> None:
+    """A long name that 40,000 parts of columns share: 14 KB would become half a gigabyte."""
+    few = schema_of_shared_parts(2, 3, 4)
+    part = pa.field("xxxx", pa.bool_(), nullable=False)
+    assert pa.ipc.read_schema(pa.py_buffer(few)).types == [pa.struct([part] * 3)] * 2
+    with pytest.raises(BadData, match="columns: got , , expected rows"):
+        request_of_stream(few, WIDTH)
+    many = schema_of_shared_parts(200, 200, 12_000)
+    assert len(many) < MAX_METADATA_BYTES
+    for body in (many, schema_of_shared_parts(65, 0, 4), schema_of_shared_parts(8, 8, 4)):
+        with pytest.raises(BadData, match="more than 64 columns, parts of columns and notes, expected the columns"):
+            request_of_stream(body, WIDTH)
+    noted = PLAIN.replace_schema_metadata({f"{number}": "" for number in range(63)})
+    with pytest.raises(BadData, match="more than 64"):
+        request_of_stream(stream(noted), WIDTH)
+
+
 @pytest.mark.parametrize("size", [-1, -(2**31), 1, 8, MAX_METADATA_BYTES, 2**31 - 1])
 @pytest.mark.parametrize("of_batch", [False, True])
 def test_a_size_that_is_another(size: int, of_batch: bool) -> None:
