@@ -32,7 +32,7 @@ from pipeline.tools.inference.documents import (
     ServerMetadata,
     TensorMetadata,
 )
-from pipeline.tools.inference.guard import Guard, Guarded, content_kind, refused
+from pipeline.tools.inference.guard import ALWAYS, Guard, Guarded, content_kind, refused
 from pipeline.tools.inference.measures import Measures
 from pipeline.tools.inference.scoring_service import ScoringService
 from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column, Inference, answer_of, request_of
@@ -199,7 +199,9 @@ def application(
 
     @app.exception_handler(Exception)
     def unexpected(_request: Request, _error: Exception) -> JSONResponse:
-        return refused(500, "server: got a fault of its own; its log says more")
+        # Starlette answers it outside of the guard, which would count and mark it.
+        measures.error()
+        return refused(500, "server: got a fault of its own; its log says more", ALWAYS)
 
     app.add_middleware(Guard, guarded=guarded, measures=measures)
     return app

@@ -44,9 +44,7 @@ class Measures:
         """A request with a body got this status, so long after it was read; None where it was refused before."""
         if status in REASONS:
             self._stage.rejected(1, reason=REASONS[status])
-        elif status >= 500:
-            self._stage.error()
-        elif seconds is not None:
+        elif status == 200 and seconds is not None:
             self._telemetry.count("forebay_serve_requests", body=BODIES.get(kind, "json"))
             self._telemetry.observe("forebay_serve_request_seconds", seconds)
 
@@ -85,5 +83,5 @@ class Measures:
         self._telemetry.count("forebay_serve_promotions", outcome=outcome)
 
     def error(self) -> None:
-        """Something went wrong that is in no request."""
+        """Something went wrong that is no request's fault."""
         self._stage.error()

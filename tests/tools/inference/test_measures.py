@@ -52,6 +52,7 @@ def test_requests_and_what_becomes_of_them() -> None:
             == 413
         )
         assert client.post("/v2/models/other/infer", json={}).status_code == 404
+        assert client.post(f"{INFER}/", json={}, follow_redirects=False).status_code == 307
         assert client.post(INFER, json={}, headers={"origin": "http://elsewhere"}).status_code == 403
     service.close()
     requests = {body: value("forebay_serve_requests_total", body=body) for body in ("json", "binary", "arrow")}
@@ -70,4 +71,21 @@ def test_requests_and_what_becomes_of_them() -> None:
     assert value("forebay_serve_batch_fill_sum") == pytest.approx(0.9)
     assert value("forebay_batch_seconds_count", stage=STAGE) == 3
     assert value("forebay_serve_waiting_rows") == 0 and value("forebay_errors_total", stage=STAGE) == 0
+    telemetry.close()
+
+
+def test_a_fault_of_the_servers_own_is_counted_and_its_answer_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry = Telemetry(STAGE, load_settings(metrics_port=-1))
+    measures, model = Measures(telemetry), tiny.model()
+    service = ScoringService([Scorer(model, engine=engine_of("kernel", model))], 100, 100, 5_000, measures)
+    monkeypatch.setattr(service, "score", None)
+    app = application(CurrentService(service), Guarded(HOSTS, None, 1_000_000, 8), measures)
+    with TestClient(app, base_url=ADDRESS, raise_server_exceptions=False) as client:
+        answer = client.post(INFER, content=stream(batch_of(MATRIX)), headers={"content-type": ARROW})
+    service.close()
+    assert answer.status_code == 500 and "its log says more" in answer.json()["error"]
+    assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["cache-control"] == "no-store"
+    value = telemetry.registry.get_sample_value
+    assert value("forebay_errors_total", {"stage": STAGE}) == 1
+    assert value("forebay_serve_request_seconds_count") == 0
     telemetry.close()
