@@ -60,8 +60,9 @@ class Following:
         self._reader, self._folder, self._first, self._service_of = reader, folder, first, service_of
         self._features_of = first()
         self._measures, self._clock_us = measures, clock_us
-        self._unusable = ""
-        self._failed = ""
+        # What has been said: of which promotion ("" is the model before any), and what keeps from following.
+        self._unusable: str | None = None
+        self._failed: str | None = None
 
     def service(self) -> ScoringService:
         """A service of the model that holds now; RefusedModel where it cannot be used."""
@@ -73,12 +74,12 @@ class Following:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 await self.look(current)
-                self._failed = ""
+                self._failed = None
             except Exception as error:  # whatever it is, requests are answered by the model that is there
-                if self._failed != str(error):
-                    self._failed = str(error)
+                if self._failed != repr(error):
+                    self._failed = repr(error)
                     self._measures.error()
-                    log(STAGE).error("promotions cannot be followed", error=str(error), exc_info=True)
+                    log(STAGE).error("promotions cannot be followed", error=repr(error), exc_info=True)
 
     async def look(self, current: CurrentService) -> None:
         """Swap if another model holds than the one that scores."""
@@ -96,6 +97,7 @@ class Following:
                 self._measures.promoted("unusable")
                 log(STAGE).error("promoted model cannot be used", promotion=name, model=wanted, error=str(error))
             return
+        self._unusable = None
         log(STAGE).info("model", id=wanted, before=before, promotion="" if promotion is None else promotion.id)
         self._measures.promoted("swapped")
         self._measures.serves(wanted, following.device)

@@ -1,6 +1,7 @@
 """Promotions that the server follows: which holds now, swapped to once, and none that cannot be used."""
 
 import asyncio
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -156,9 +157,23 @@ def test_one_starts_with_what_holds_and_not_with_another_model(served: Served) -
         served.following.service()
 
 
-def test_what_fails_is_said_and_followed_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_before_any_promotion_may_be_unusable_too(served: Served, tmp_path: Path) -> None:
+    """A clock that is set back to before the first promotion."""
+    promote(served.log.ledger, promotion("a", SECOND, 900))
+    assert served.look() == SECOND.id
+    shutil.rmtree(tmp_path / FIRST.id)
+    served.now_us = 800
+    assert [served.look(), served.look()] == [SECOND.id] * 2 and served.counted("unusable") == 1
+    registry.save(FIRST, tmp_path)
+    assert served.look() == FIRST.id
+
+
+@pytest.mark.parametrize("error", [Failed("nothing comes"), TimeoutError()], ids=["in words", "without a word"])
+def test_what_fails_is_said_and_followed_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
     monkeypatch.setattr(module, "LOOK_EVERY_S", 0.001)
-    served.log.error = Failed("nothing comes")
+    served.log.error = error
     promote(served.log.ledger, promotion("a", SECOND, 900))
 
     async def run() -> None:
