@@ -49,7 +49,7 @@ def configure(level: str) -> None:
             structlog.processors.JSONRenderer(sort_keys=True),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        # What stderr is when a line is written: a file that took its place for a while may be closed by then.
+        # What stderr is when `log` makes a logger: a file that took its place for a while before may be closed by then.
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),
     )
     root = logging.getLogger()

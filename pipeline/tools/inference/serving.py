@@ -1,18 +1,18 @@
 """The scoring server at work: its engines, where it listens, and under which guard."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import FastAPI
 
 from pipeline.errors import Misconfigured
-from pipeline.runtime.telemetry import configure, log, start
+from pipeline.runtime.telemetry import Telemetry, configure, log, start
 from pipeline.settings import Settings
 from pipeline.tools.http_server import LOOPBACK, Listening, listen, require_tls, server_of
 from pipeline.tools.inference.application import application
@@ -33,6 +33,7 @@ MAX_WAITING_ROWS = 8 * MAX_ROWS
 MAX_BODY_BYTES = 32 * 1024 * 1024
 """A batch of 75 features has 5 MB, as JSON up to five times as much."""
 MAX_REQUESTS = 64
+BEAT_EVERY_S = 10.0
 LEAST_TOKEN = 16
 MOST_TOKEN = 4_096
 
@@ -98,7 +99,10 @@ def serve(
             measures.waiting_rows(lambda: current.now.waiting_rows)
             hosts = frozenset(LOOPBACK) if request.listening.local else None
             guarded = Guarded(hosts, token, MAX_BODY_BYTES, MAX_REQUESTS)
-            app = application(current, guarded, measures, partial(_beside, following, current))
+            beside: list[Callable[[], Coroutine[Any, Any, None]]] = [partial(_beat, telemetry)]
+            if following is not None:
+                beside.append(partial(following.follow, current))
+            app = application(current, guarded, measures, partial(_with_tasks, beside))
             listening = listen(request.listening)
             port = int(listening.getsockname()[1])
 
@@ -140,19 +144,23 @@ def _following(
     return Following(reader, registry, load, make, measures)
 
 
+async def _beat(telemetry: Telemetry) -> None:
+    """Say that the loop turns, for ever."""
+    while True:
+        telemetry.beat()
+        await asyncio.sleep(BEAT_EVERY_S)
+
+
 @asynccontextmanager
-async def _beside(following: "Following | None", current: CurrentService, _app: FastAPI) -> AsyncIterator[None]:
-    """Follow promotions, if that is asked for, while the application runs."""
-    if following is None:
-        yield
-        return
-    task = asyncio.create_task(following.follow(current))
+async def _with_tasks(begun: Sequence[Callable[[], Coroutine[Any, Any, None]]], _app: FastAPI) -> AsyncIterator[None]:
+    """Run what has no end while the application runs."""
+    tasks = [asyncio.create_task(each()) for each in begun]
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _warm(model: "Model", name: str) -> "Scorer":

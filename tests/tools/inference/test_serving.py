@@ -1,24 +1,32 @@
 """The server as a process: on loopback and under TLS with a token, and what it refuses to start with, in a line."""
 
+import asyncio
 import json
 import signal
 import ssl
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 import trustme
+from fastapi import FastAPI
 
 from models.serving import registry
 from models.serving.score import Scorer
 from pipeline.errors import Misconfigured
+from pipeline.runtime.telemetry import Telemetry
+from pipeline.settings import load_settings
 from pipeline.tools.http_server import Listening
+from pipeline.tools.inference import serving
+from pipeline.tools.inference.measures import STAGE
 from pipeline.tools.inference.serving import Request, token_of
 from tests.models import tiny
 from tests.patience import PATIENCE_S
+from tests.tools.inference.server import until
 
 WORDS = [sys.executable, "-m", "pipeline.tools.cli", "score", "serve", "--port", "0", "--json"]
 
@@ -76,6 +84,20 @@ def test_what_it_cannot_start_with(options: tuple[str, ...], code: int, says: st
     words = [*WORDS, "--model", str(model), *options]
     run = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
     assert run.returncode == code and says.lower() in run.stderr.lower() and "Traceback" not in run.stderr, run.stderr
+
+
+def test_its_loop_beats_as_long_as_the_application_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    telemetry, beats = Telemetry(STAGE, load_settings(metrics_port=-1)), list[int]()
+    monkeypatch.setattr(telemetry, "beat", lambda: beats.append(1))
+    monkeypatch.setattr(serving, "BEAT_EVERY_S", 0.001)
+
+    async def run() -> None:
+        async with serving._with_tasks([partial(serving._beat, telemetry)], FastAPI()):
+            await until(lambda: len(beats) > 3)
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(run())
+    telemetry.close()
 
 
 def request(host: str, file: Path | None) -> Request:
