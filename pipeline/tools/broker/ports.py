@@ -15,7 +15,10 @@ FEWEST, TRIES = 1_000, 100
 
 
 def free_port(but: int = 0) -> int:
-    """A port nobody listens on now, other than `but`, nor a client's own; somebody may still be faster than we are."""
+    """A port nobody listens on now, other than `but`; somebody may still be faster than we are.
+
+    None that clients are given, where the system says which those are and leaves enough below them.
+    """
     servers = _servers_range()
     for _ in range(TRIES if len(servers) >= FEWEST else 0):
         port = random.choice(servers)

@@ -3,9 +3,9 @@
 What a JSON body says beside its inputs (`id`, `outputs`, `parameters`) is a JSON document in the schema's metadata,
 under `forebay`, as in every message of ours (runtime/wire/batches.py).
 
-Nothing in a stream makes the server take much more memory than the body has: the flatbuffers before columns are small,
-and what a schema describes is counted before it is made (tables and texts in it may be shared, so that 14 KB describe
-half a gigabyte); columns are views of the body, and a compressed batch is refused before anything is unpacked.
+Nothing in a stream makes the server take much more memory than a body may have: the flatbuffers before columns are
+small, and what a schema describes is counted before it is made (tables and texts in it may be shared, so that 14 KB
+describe half a gigabyte); columns are views of the body, and a compressed batch is refused before it is unpacked.
 """
 
 import struct
