@@ -63,6 +63,7 @@ class ScoringService:
         self._idle = asyncio.Event()
         self._idle.set()
         self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
         self.model: Model = scorers[0].model
         self.device = scorers[0].device
 
@@ -98,7 +99,8 @@ class ScoringService:
         await self._idle.wait()
 
     def close(self) -> None:
-        """Begin nothing more, and end the threads."""
+        """Begin nothing more, and end the threads. What still waits is not answered."""
+        self._closed = True
         if self._timer is not None:
             self._timer.cancel()
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -108,6 +110,8 @@ class ScoringService:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._closed:
+            return
         loop = asyncio.get_running_loop()
         while batch := self._batcher.next_batch(self._clock()):
             scorer, started_us = self._free.pop(), self._clock()

@@ -10,7 +10,7 @@ from models.serving.score import Scorer
 from models.serving.scored import Scored
 from pipeline.tools.inference.scoring_service import Job, ScoringService, scored_together
 from tests.models import tiny
-from tests.tools.inference.server import unheard
+from tests.tools.inference.server import unheard, until
 
 MATRIX = tiny.rows(seed=7, count=40).matrix
 WAIT_S = 60
@@ -64,6 +64,31 @@ def test_requests_that_wait_for_company_share_a_batch_and_are_begun_in_time() ->
     wanted = Scorer(tiny.model(), "cpu").score(MATRIX, np.zeros(40, np.int64), np.full(40, "plant/a"))
     for answer, here in zip(answers, (slice(0, 1), slice(1, 6), slice(6, 9), slice(9, 20)), strict=True):
         assert np.array_equal(answer.score, wanted.score[here])
+
+
+def test_once_it_is_closed_what_is_computed_is_answered_and_nothing_is_begun() -> None:
+    """As where a server is ended while a model's last requests wait."""
+    batches: list[int] = []
+    held = threading.Event()
+
+    async def asked() -> None:
+        engines: Any = [Engine(batches, held)]
+        service = ScoringService(engines, max_rows=40, max_waiting_rows=40, budget_us=1_000, measures=unheard())
+        errors: list[Any] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: errors.append(context))
+        asks = [service.score(MATRIX[:rows], np.array(["*"]), np.zeros(rows, np.int64)) for rows in (1, 5)]
+        first, waiting = (asyncio.ensure_future(ask) for ask in asks)
+        await until(lambda: batches and service.waiting_rows == 5)
+        release = threading.Timer(0.01, held.set)
+        release.start()
+        service.close()
+        assert len((await asyncio.wait_for(first, WAIT_S)).score) == 1
+        release.join(WAIT_S)
+        assert not waiting.done() and not errors
+        waiting.cancel()
+
+    asyncio.run(asked())
+    assert batches == [1]
 
 
 def test_jobs_of_several_origins_get_each_row_its_own() -> None:
