@@ -125,9 +125,8 @@ class AlertStage(Stage[PartitionState]):
                 self._telemetry.observe("forebay_ingest_to_alert_seconds", waited_s)
 
 
-def warm_up() -> None:
+def warm_up(grouping: Grouping) -> None:
     """Take made-up suspects as far as an alert: what the first one loads and compiles would let it wait for seconds."""
-    grouping = load_grouping()
     suspect = blank_row("scored", {"class": UNKNOWN, "src_addr": "192.0.2.1", "dst_addr": "192.0.2.2"})
     facts = RowsFacts(seq=0, raw_partition=0, feature_set="", feature_hash="", watermarks=(), ended=())
     rows = pa.concat_batches([suspect] * grouping.open_count)
@@ -140,7 +139,8 @@ def run(settings: Settings) -> None:
     """Run the worker until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
     telemetry = start("alert", settings)
     try:
-        warm_up()
-        worker.run(AlertStage(settings, telemetry), settings, telemetry)
+        grouping = load_grouping()
+        warm_up(grouping)
+        worker.run(AlertStage(settings, telemetry, grouping), settings, telemetry)
     finally:
         telemetry.close()

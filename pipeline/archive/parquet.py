@@ -21,7 +21,7 @@ eight times the memory and was 2 % smaller (docs/performance.md)."""
 DATA_PAGE_BYTES = 1024 * 1024
 WRITE_BATCH_VALUES = 32_768
 """Encoded at a time; with Arrow's 1,024 a row costs 5 % more."""
-COMPRESSION, COMPRESSION_LEVEL, OF_FEW = "zstd", 1, "snappy"
+COMPRESSION, COMPRESSION_LEVEL, FEW_VALUES_COMPRESSION = "zstd", 1, "snappy"
 """Columns of few values are a dictionary and some bytes: zstd needs 20 µs to begin with a page, whatever is in it."""
 FOOTER = "raw_"
 ENCODED = {
@@ -43,7 +43,7 @@ ENCODED = {
 a row's other columns, and makes the file larger. Times and positions in order become differences, floats streams of
 bytes; features stay as they lie, a row's much like those of the row before (docs/performance.md).
 """
-MANY = (
+MANY_VALUES = (
     "duration_us",
     "src_port",
     "dst_port",
@@ -177,10 +177,10 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
     paths = {
         field.name: f"{field.name}.list.element" if pa.types.is_nested(field.type) else field.name for field in schema
     }
-    dense = [path for name, path in paths.items() if name in ENCODED or name in MANY]
+    dense = [path for name, path in paths.items() if name in ENCODED or name in MANY_VALUES]
     return {
         "version": "2.6",
-        "compression": {path: COMPRESSION if path in dense else OF_FEW for path in paths.values()},
+        "compression": {path: COMPRESSION if path in dense else FEW_VALUES_COMPRESSION for path in paths.values()},
         "compression_level": dict.fromkeys(dense, COMPRESSION_LEVEL),
         "use_dictionary": [path for name, path in paths.items() if name not in ENCODED],
         "column_encoding": {paths[name]: encoding for name, encoding in ENCODED.items() if name in paths},

@@ -4,7 +4,6 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from pipeline.contracts.envelope import FlowsFacts, MessagePosition
@@ -29,7 +28,7 @@ from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE, blank_row
 from pipeline.runtime.wire.messages import read, write
-from pipeline.runtime.wire.sensors import sensors_of
+from pipeline.runtime.wire.sensors import row_counts
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
 
@@ -126,12 +125,9 @@ class Featurize:
 
     def _count_late(self, rows: pa.RecordBatch) -> None:
         late = rows.column("late_by_us").to_numpy() != 0
-        if not late.any():
-            return
-        sensors, number = sensors_of(rows)
-        for (site, sensor), count in zip(sensors, np.bincount(number[late], minlength=len(sensors)), strict=True):
-            if count:
-                self._telemetry.count("forebay_late_rows", int(count), site=site, sensor=sensor)
+        if late.any():
+            for (site, sensor), count in row_counts(rows.select(["site", "sensor"]).filter(pa.array(late))).items():
+                self._telemetry.count("forebay_late_rows", count, site=site, sensor=sensor)
 
     def _count_phases(self, partition: int, state: PartitionState) -> None:
         for phase, sensors in phases(state).items():

@@ -38,7 +38,7 @@ from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.terminal import printable
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.messages import write
-from pipeline.runtime.wire.sensors import sensors_of
+from pipeline.runtime.wire.sensors import row_counts
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
@@ -332,8 +332,7 @@ class IngestWorker:
         now, stage = time.time(), self.telemetry.stage
         for each in packed:
             stage.rows_in(each.flows.num_rows + sum(batch.num_rows for batch in each.rejects))
-            sensors, number = sensors_of(each.flows)
-            for (site, sensor), rows in zip(sensors, np.bincount(number, minlength=len(sensors)).tolist(), strict=True):
+            for (site, sensor), rows in row_counts(each.flows).items():
                 stage.rows_out(rows, **self.labels.bounded({"site": site, "sensor": sensor}))
             for batch in each.rejects:
                 for counted in reject_counts(batch):

@@ -13,10 +13,11 @@ from pipeline.alert.worker import warm_up
 from tests.alert.suspects import scored
 from tests.contracts.facts import rows_facts
 
-warm_up()
+grouping = load_grouping()
+warm_up(grouping)
 modules, compiled = set(sys.modules), len(kernel._link.signatures)
 rows = scored([{"at": at} for at in range(10)])
-made = advance_partition(PartitionState.empty(), rows, rows_facts(seq=0), load_grouping(), lambda _model: None)
+made = advance_partition(PartitionState.empty(), rows, rows_facts(seq=0), grouping, lambda _model: None)
 assert made.events
 for event in made.events:
     require_valid(event)

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.archive.parquet import ENCODED, MANY, writer_options
+from pipeline.archive.parquet import ENCODED, MANY_VALUES, writer_options
 from pipeline.runtime.wire.batches import blank_row, matrix_column
 
 FEATURES = pa.field("features", pa.list_(pa.field("item", pa.float32(), nullable=False), 3), nullable=False)
@@ -30,7 +30,7 @@ def test_every_column_is_written_as_the_tables_say(rows: pa.Table) -> None:
         columns = [group.column(index) for index in range(group.num_columns)]
     assert len(columns) == len(rows.schema)
     for name, column in zip(rows.schema.names, columns, strict=True):
-        assert column.compression == ("ZSTD" if name in ENCODED or name in MANY else "SNAPPY"), name
+        assert column.compression == ("ZSTD" if name in ENCODED or name in MANY_VALUES else "SNAPPY"), name
         if name in ENCODED:
             assert ENCODED[name] in column.encodings and not column.has_dictionary_page, name
         else:

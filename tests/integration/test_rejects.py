@@ -56,6 +56,17 @@ def stopped(process: "subprocess.Popen[str]") -> tuple[str, str]:
         process.kill()
 
 
+def read_until(process: "subprocess.Popen[str]", text: str) -> str:
+    """What a process writes to stderr, up to the line with `text`."""
+    assert process.stderr is not None
+    lines = ""
+    while text not in lines:
+        line = process.stderr.readline()
+        assert line, lines
+        lines += line
+    return lines
+
+
 def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
     producer = clients.producer(stage, "foreign")
 
@@ -80,12 +91,7 @@ def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while (document := rejects(stage, "list", "--since", "1h", "--limit", "2")[0])["rejects"] < 6:
             assert time.monotonic() < deadline, document
-        assert follower.stderr is not None
-        heard = ""  # who follows may still start when the list is whole
-        while "dam/weir" not in heard:
-            line = follower.stderr.readline()
-            assert line, heard
-            heard += line
+        heard = read_until(follower, "dam/weir")  # who follows may still start when the list is whole
     finally:
         out, _ = stopped(follower)
         _, log = stopped(ingest)

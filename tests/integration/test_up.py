@@ -110,6 +110,16 @@ def send(box: Box, seed: str) -> None:
     assert sent[0] == 0 and sent[1]["sent"] == RECORDS, sent
 
 
+def expect_down(box: Box) -> None:
+    """`forebay down` ends every process, and says so once."""
+    identities = [box.system().supervisor, *box.system().processes]
+    code, ended, _ = box.run("down", "--json")
+    assert code == 0 and ended["stopped"] and ended["supervisor"]
+    assert not [each for each in identities if is_alive(each)]
+    assert box.run("status", "--json")[0] == 1
+    assert box.run("down", "--json")[1]["stopped"] is False
+
+
 def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named: Box) -> None:
     named.environment["FOREBAY_TRIAGE_PORT"] = "0"
     code, document, said = named.run("up", "--detach")
@@ -165,12 +175,7 @@ def test_workers_that_are_killed_are_back_and_no_record_is_lost_or_doubled(named
     assert all(f'forebay_up{{stage="{name}"}} 1.0' in metrics for name in names) and "triage" not in metrics
     assert 'forebay_worker_restarts_total{stage="score"} 1' in metrics
 
-    identities = [each for each in (named.system().supervisor, *named.system().processes)]
-    code, ended, _ = named.run("down", "--json")
-    assert code == 0 and ended["stopped"] and ended["supervisor"]
-    assert not [each for each in identities if is_alive(each)]
-    assert named.run("status", "--json")[0] == 1
-    assert named.run("down", "--json")[1]["stopped"] is False
+    expect_down(named)
     # The Kafka that was named is somebody else's.
     clients.require_broker(load_settings(bootstrap=named.environment["FOREBAY_BOOTSTRAP"]))
 

@@ -29,6 +29,12 @@ def sensors_of(rows: pa.RecordBatch) -> tuple[list[SensorName], Ints]:
     return sensors, np.repeat(number.astype(np.int64), np.diff(ends, prepend=0))
 
 
+def row_counts(rows: pa.RecordBatch) -> dict[SensorName, int]:
+    """How many rows of a batch are from each sensor."""
+    sensors, number = sensors_of(rows)
+    return dict(zip(sensors, np.bincount(number, minlength=len(sensors)).tolist(), strict=True))
+
+
 def _coded(runs: pa.RunEndEncodedArray, ends: npt.NDArray[np.int32]) -> tuple[list[str], Ints]:
     """Distinct strings in the order they appear, and which of them the rows before each of `ends` have."""
     coded = runs.values.dictionary_encode()

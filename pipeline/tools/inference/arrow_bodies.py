@@ -25,9 +25,9 @@ from pipeline.tools.inference.tensors import (
     Column,
     Floats,
     Inference,
-    about,
     distinct_origins,
     object_of,
+    options_of,
     pooled,
 )
 
@@ -61,7 +61,7 @@ def request_of_stream(body: bytes, width: int) -> Inference:
         names, number = pooled(len(rows))
     else:
         names, number = _origins(batch.column(ORIGIN_INPUT))
-    given_id, outputs, feature_hash = about(document)
+    given_id, outputs, feature_hash = options_of(document)
     return Inference(given_id, rows, names, number, outputs, feature_hash)
 
 
@@ -78,7 +78,7 @@ def _one_batch(body: bytes, width: int) -> tuple[pa.Schema, pa.RecordBatch]:
     message = _next_message(body, reader)
     if message is None or message.type != "schema":
         raise _no_stream("no schema" if message is None else f"a {message.type} as its first message")
-    _expect_little(bytes(message.metadata))
+    _expect_few_columns(bytes(message.metadata))
     schema = pa.ipc.read_schema(message)
     _expect_columns(schema, width)
     message = _next_message(body, reader)
@@ -157,7 +157,7 @@ def _origins(column: pa.Array) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int
     return names, encoded.indices.to_numpy().astype(np.int64)
 
 
-def _expect_little(metadata: bytes) -> None:
+def _expect_few_columns(metadata: bytes) -> None:
     """BadData where a schema describes more than two columns need. pyarrow makes each as often as it is named.
 
     Of Arrow's format/Message.fbs and Schema.fbs, by their numbers; Arrow has verified the flatbuffer.

@@ -60,7 +60,7 @@ class Following:
         self._reader, self._folder, self._first, self._service_of = reader, folder, first, service_of
         self._features_of = first()
         self._measures, self._clock_us = measures, clock_us
-        # What has been said: of which promotion ("" is the model before any), and what keeps from following.
+        # Already logged: the promotion that cannot be used ("" is the model before any), and the last fault.
         self._unusable: str | None = None
         self._failed: str | None = None
 
@@ -69,7 +69,7 @@ class Following:
         return self._made(self._holding())
 
     async def follow(self, current: CurrentService) -> None:
-        """Swap whenever another model holds, for ever. What goes wrong is said, and the model of before goes on."""
+        """Swap whenever another model holds, for ever. A fault is logged, and the model that scores stays."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:

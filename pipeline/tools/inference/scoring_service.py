@@ -43,7 +43,7 @@ class ScoringService:
     ----------
     scorers : one a thread; no two share a model in memory, since what is written in between is a model's
     max_rows, max_waiting_rows, budget_us : as the batcher's limits
-    measures : what is told of requests and batches
+    measures : counters of requests and batches
     """
 
     def __init__(

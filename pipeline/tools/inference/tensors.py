@@ -82,11 +82,11 @@ def request_of(body: bytes, json_bytes: int | None, width: int) -> Inference:
     tensors.expect_end()
     rows = tensors.rows(width)
     names, number = tensors.origins(len(rows))
-    given_id, outputs, feature_hash = about(document)
+    given_id, outputs, feature_hash = options_of(document)
     return Inference(given_id, rows, names, number, outputs, feature_hash)
 
 
-def about(document: Mapping[str, Any]) -> tuple[str, tuple[Wanted, ...], str | None]:
+def options_of(document: Mapping[str, Any]) -> tuple[str, tuple[Wanted, ...], str | None]:
     """What a request says beside its inputs: its id, the outputs asked for, and the features' hash."""
     parameters = object_of(document.get("parameters", {}), "parameters")
     given_id = document.get("id", "")
