@@ -18,7 +18,17 @@ from pipeline.alert.lone_flows import of_document as lone_of_document
 from pipeline.alert.lone_notices import lone_findings
 from pipeline.alert.notices import is_told, notice_finding
 from pipeline.alert.ocsf import detection_finding
-from pipeline.alert.sensor import NEVER_US, Change, Followed, Left, SensorState, Tally, advance, left_by
+from pipeline.alert.sensor import (
+    NEVER_US,
+    Change,
+    Followed,
+    Left,
+    SensorState,
+    Tally,
+    advance,
+    left_by,
+    pass_watermark,
+)
 from pipeline.alert.site_techniques import MeaningsOf
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
@@ -122,9 +132,15 @@ def advance_sensors(
     ended = set(ended)
     changes: list[Change] = []
     tally, left = Tally(), dict[SensorName, Left]()
-    for name in sorted(rows_of.keys() | watermark_us_of.keys() | (ended & sensors.keys())):
-        state = sensors.setdefault(name, SensorState())
-        rows = rows_of.get(name, suspects.slice(0, 0))
+    for name in sorted({**watermark_us_of, **rows_of, **dict.fromkeys(ended & sensors.keys())}):
+        if (state := sensors.get(name)) is None:
+            state = sensors[name] = SensorState()
+        rows = rows_of.get(name)
+        if rows is None and name not in ended and state.is_quiet:
+            # Nearly every sensor of nearly every message: all that happens to it is that its clock goes on.
+            left[name] = pass_watermark(state, watermark_us_of[name])
+            continue
+        rows = suspects.slice(0, 0) if rows is None else rows
         pages = pages_of(name[0])
         changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages)
         changes += changed

@@ -55,6 +55,11 @@ class SensorState:
         """The open incidents."""
         return [each.incident for each in self.followed if each.incident is not None]
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether no group is followed: a watermark alone then emits nothing."""
+        return not self.followed and self.waiting is None
+
 
 class Change(NamedTuple):
     """An incident to emit, and as what: CREATE, UPDATE or CLOSE."""
@@ -139,6 +144,12 @@ def left_by(state: SensorState, ended: bool) -> Left:
     left = Left(state.left, state.began_us, state.clock_us, settled_us)
     state.left, state.began_us = [], NEVER_US if ended else state.began_us
     return left
+
+
+def pass_watermark(state: SensorState, watermark_us: int) -> Left:
+    """What `advance` without suspects and `left_by` come to for a quiet sensor whose source goes on: the same state."""
+    state.clock_us = max(state.clock_us, watermark_us)
+    return Left([], state.began_us, state.clock_us, state.clock_us)
 
 
 def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pages: Pages) -> Tally:

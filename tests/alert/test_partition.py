@@ -7,7 +7,7 @@ from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.alert.grouping import Grouping
 from pipeline.alert.ocsf import CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
-from pipeline.alert.sensor import NEVER_US
+from pipeline.alert.sensor import NEVER_US, SensorState
 from pipeline.contracts.envelope import RowsFacts, SensorWatermark
 from pipeline.contracts.notices import LONE
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
@@ -76,6 +76,24 @@ def test_a_restored_state_continues_byte_for_byte(
         restored, events, _, _ = advance_partition(restored, batch, stated, GROUPING, nothing)
         assert [encode(event) for event in events] == [encode(event) for event in expected]
         assert snapshot(restored) == snapshot(reference)
+
+
+@settings(max_examples=25, deadline=None)
+@given(messages=st.lists(ROWS, max_size=6), ended=st.sets(st.integers(0, 5)))
+def test_a_quiet_sensor_is_left_as_if_it_were_advanced_in_full(
+    messages: list[list[tuple[int, str, str, str]]], ended: set[int]
+) -> None:
+    quick, full = PartitionState.empty(), PartitionState.empty()
+    for number, rows in enumerate(messages):
+        stated = facts(number, number * 4 + 4, ended=number in ended)
+        batch = message(rows, number)
+        quick, events, tally, _ = advance_partition(quick, batch, stated, GROUPING, nothing)
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(SensorState, "is_quiet", property(lambda _state: False))
+            full, expected, expected_tally, _ = advance_partition(full, batch, stated, GROUPING, nothing)
+        assert [encode(event) for event in events] == [encode(event) for event in expected]
+        assert tally == expected_tally
+        assert snapshot(quick) == snapshot(full)
 
 
 def without_baselines(payload: bytes) -> bytes:
