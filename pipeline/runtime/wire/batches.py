@@ -1,6 +1,7 @@
 """Arrow record batches on the wire: one IPC stream of one batch a message, with the message's own facts as JSON.
 
-Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are views of the message's bytes.
+Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are views of the message's bytes. How these
+lie is in `framing`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,61 +15,54 @@ import orjson
 import pyarrow as pa
 
 from pipeline.errors import BadData, SchemaMismatch
+from pipeline.runtime.wire import framing
 from schemas.fields import arrow_schema, load
 
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
-END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-"""What an IPC stream ends with: a continuation without metadata (Arrow's columnar format, "IPC streaming format")."""
 
 
 def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
-    """The batch and its facts as one Arrow IPC stream; equal input gives equal bytes."""
+    """The batch and its facts as a message; equal input gives equal bytes."""
     return encode_each([batch], meta)[0]
 
 
 def encode_each(batches: Sequence[pa.RecordBatch], meta: Mapping[str, object]) -> list[bytes]:
-    """Batches of one schema without dictionaries, each with the same facts, as streams of their own like `encode`'s.
-
-    The schema, with its many names and units, is serialised once, and a batch is laid out in memory of its own size:
-    a stream that grows is copied each time.
-
-        schema and facts | batch | end        a message
-        (same bytes)
-    """
+    """Batches of one schema without dictionaries, with the same facts, as messages of their own like `encode`'s."""
     facts = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS)
-    schema = batches[0].schema
-    head = schema.with_metadata({**(schema.metadata or {}), META_KEY: facts}).serialize()
-    return [b"".join((head, batch.serialize(), END_OF_STREAM)) for batch in batches]
+    schema = framing.schema_bytes(batches[0].schema)
+    return [framing.framed(schema, batch, facts) for batch in batches]
 
 
 def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, Any]]:
     """The batch and facts in a message; columns are views of `payload`.
 
     Nullable columns that the message lacks, since an earlier version wrote it, are null. Raises BadData where the bytes
-    are no such stream, SchemaMismatch where the columns are not `schema_name`'s.
+    are no such message, SchemaMismatch where the columns are not `schema_name`'s.
     """
     try:
-        with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
-            batch = reader.read_next_batch()
-            batch.validate()
-        meta = orjson.loads((batch.schema.metadata or reader.schema.metadata or {})[META_KEY])
+        batch, facts = _parts(payload, schema_name)
+        batch.validate()
+        meta = orjson.loads(facts)
     except (pa.ArrowException, StopIteration, KeyError, OSError, orjson.JSONDecodeError) as error:
         raise BadData(
             f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"
         ) from error
-    if not _as_declared(batch.schema, schema_name):
+    if framing.declared(batch.schema, schema_name) is None:
         batch = widened(batch, schema_name)
         expect(batch.schema, schema_name)
     return batch, meta
 
 
-def _as_declared(schema: pa.Schema, schema_name: str) -> bool:
-    """Whether the columns are those of this version, features included: one comparison, where most messages end."""
-    last = schema.field(len(schema) - 1).type if len(schema) else None
-    features = last.list_size if isinstance(last, pa.FixedSizeListType) else 0
-    return bool(schema.equals(arrow_schema(schema_name, features)))
+def _parts(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, bytes]:
+    """The batch in a message, and its facts as JSON."""
+    parts = framing.taken_apart(payload)
+    if parts is not None:
+        return pa.ipc.read_record_batch(parts.rows, framing.read_schema(parts.schema, schema_name)), parts.facts
+    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:  # of before there was a frame
+        batch = reader.read_next_batch()
+    return batch, (batch.schema.metadata or {})[META_KEY]
 
 
 def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch | pa.Table:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from pipeline.errors import BadData
 from pipeline.runtime.wire import batches
+from pipeline.runtime.wire.framing import END_OF_STREAM
 from pipeline.tools.inference.tensors import (
     ORIGIN_INPUT,
     OUTPUTS,
@@ -69,7 +70,9 @@ def stream_of(request: Inference, columns: Mapping[str, Column], model: str, ver
     """An answer's body: an Arrow stream of one batch with the outputs as its columns."""
     arrays = [pa.array(columns[wanted.name], KINDS[OUTPUTS[wanted.name][0]]) for wanted in request.outputs]
     facts = {"model_name": model, "model_version": version, **({"id": request.id} if request.id else {})}
-    return batches.encode(pa.record_batch(arrays, [wanted.name for wanted in request.outputs]), facts)
+    metadata = {batches.META_KEY: orjson.dumps(facts, option=orjson.OPT_SORT_KEYS)}
+    batch = pa.record_batch(arrays, [wanted.name for wanted in request.outputs], metadata=metadata)
+    return b"".join((batch.schema.serialize(), batch.serialize(), END_OF_STREAM))
 
 
 def _one_batch(body: bytes, width: int) -> tuple[pa.Schema, pa.RecordBatch]:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import BadData, ForebayError, SchemaMismatch
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire import batches, framing
 from schemas.fields import arrow_schema
 
 REJECTS = arrow_schema("reject")
@@ -44,15 +44,59 @@ def test_equal_input_gives_equal_bytes_whatever_the_order_of_the_facts() -> None
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5000])
-def test_each_of_several_batches_is_the_stream_that_arrow_writes(rows: int) -> None:
+def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behind_it(rows: int) -> None:
     parts = [reject_batch(rows), reject_batch(7).slice(2, 3), batches.empty("reject")]
     encoded = batches.encode_each(parts, {"seq": 4})
+    bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in REJECTS])
     for part, payload in zip(parts, encoded, strict=True):
         sink = pa.BufferOutputStream()
-        schema = REJECTS.with_metadata({**(REJECTS.metadata or {}), b"forebay": b'{"seq":4}'})
-        with pa.ipc.new_stream(sink, schema) as writer:
-            writer.write_batch(part.replace_schema_metadata(schema.metadata))
-        assert payload == sink.getvalue().to_pybytes() == batches.encode(part, {"seq": 4})
+        with pa.ipc.new_stream(sink, bare) as writer:
+            writer.write_batch(pa.RecordBatch.from_arrays(part.columns, schema=bare))
+        stream = sink.getvalue().to_pybytes()
+        assert payload == stream + b'{"seq":4}' + b"\x09\0\0\0FBY1" == batches.encode(part, {"seq": 4})
+        with pa.ipc.open_stream(payload) as reader:
+            assert reader.read_all().to_batches() == [part][: len(part)]
+
+
+def written_before_there_was_a_frame(batch: pa.RecordBatch, facts: bytes) -> bytes:
+    """The schema as it is declared, with the facts in its metadata, and nothing behind the stream."""
+    schema = batch.schema.with_metadata({**(batch.schema.metadata or {}), b"forebay": facts})
+    return b"".join((schema.serialize(), batch.serialize(), framing.END_OF_STREAM))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5000])
+def test_a_message_of_before_there_was_a_frame_is_read(rows: int) -> None:
+    batch = reject_batch(rows)
+    decoded, facts = batches.decode(written_before_there_was_a_frame(batch, b'{"seq":4}'), "reject")
+    assert decoded.equals(batch) and facts == {"seq": 4}
+    lacking = batch.drop_columns(["export_sequence", "exporter_addr"])
+    assert batches.decode(written_before_there_was_a_frame(lacking, b"{}"), "reject")[0].equals(batch)
+
+
+def test_what_is_read_is_as_it_is_declared_whatever_metadata_it_was_written_with() -> None:
+    batch = reject_batch(2)
+    payload = batches.encode(batch, {"seq": 4})
+    assert payload == batches.encode(batch.replace_schema_metadata({"seq": "7"}), {"seq": 4})
+    for _ in range(2):  # read, and known
+        assert batches.decode(payload, "reject")[0].schema.equals(REJECTS, check_metadata=True)
+
+
+def test_many_schemas_are_not_kept_and_a_wide_one_is_read() -> None:
+    for number in range(200):
+        one = pa.record_batch([pa.array([number])], [f"column {number}"])
+        assert batches.encode(one, {}) == batches.encode(one, {})
+        with pytest.raises(SchemaMismatch, match=f"column {number}: got int64, expected nothing"):
+            batches.decode(batches.encode(one, {}), "reject")
+    wide = pa.record_batch([pa.array([1])] * 5_000, [f"column {number}" for number in range(5_000)])
+    with pytest.raises(SchemaMismatch, match="column 4999: got int64"):
+        batches.decode(batches.encode(wide, {}), "reject")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b"FBY1", b"\0\0\0\0FBY1", b"\xff\xff\xff\xffFBY1"])
+def test_facts_that_are_none_are_bad_data(damage: bytes) -> None:
+    stream = batches.encode(reject_batch(3), {})[: -len(b"{}\2\0\0\0FBY1")]
+    with pytest.raises(BadData):
+        batches.decode(stream + damage, "reject")
 
 
 def test_other_columns_are_refused_by_name() -> None:
