@@ -20,6 +20,8 @@ from pipeline.ingest.scan.cells import Ints
 MAX_FLOWS_BYTES = 4_194_304
 ROW_BYTES = 400
 MAX_REJECT_BYTES = 4_194_304
+MAX_MARKS = 256
+"""Ends and ticks that one range ends with: as many as sensors may send in a partition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,8 @@ def pack(messages: Messages, decoded: Decoded, flows_rows: int) -> Iterator[Pack
     """Cut what `messages` became into flows messages of at most `flows_rows` records each.
 
     `messages` are ordered by partition, then offset, and are those that `decoded` came from. Every message lies in the
-    ranges of its partition, also one that holds no record; a range ends after a mark.
+    ranges of its partition, also one that holds no record; a range ends after a mark, or after several that follow one
+    another: a message costs every stage behind as much as dozens of rows.
     """
     bytes_before = np.zeros(len(decoded.sizes) + 1, np.int64)
     np.cumsum(decoded.sizes + ROW_BYTES, out=bytes_before[1:])
@@ -62,7 +65,7 @@ def _pack_partition(
         heaviest = int(np.searchsorted(bytes_before, bytes_before[record] + MAX_FLOWS_BYTES, "right")) - 1
         stop = max(min(record + flows_rows, heaviest), record + 1)
         if marks and bounds[marks[0]] <= stop:
-            last, stop = marks[0], int(bounds[marks[0]])
+            last, stop = _last_mark(messages, marks), int(bounds[marks[0]])
         elif bounds[end] <= stop:
             last, stop = end - 1, int(bounds[end])
         else:
@@ -73,6 +76,21 @@ def _pack_partition(
         record = stop
 
 
+def _last_mark(messages: Messages, marks: list[int]) -> int:
+    """The message that a range ends with, of those that are marks from here on: the first, or further ends and ticks
+    that follow it at once, each of another sensor, so that nothing depends on their order.
+    """
+    last, named = marks[0], set[tuple[str, str]]()
+    for mark in marks[:MAX_MARKS]:
+        source = messages.sources[messages.source[mark]]
+        sensor = source.site, source.sensor
+        if mark > last + 1 or source.fault or source.commands or sensor in named:
+            break
+        named.add(sensor)
+        last = mark
+    return last
+
+
 def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record: int, stop: int) -> Packed:
     """The range from message `first`, ordinal `record`, to message `last`, ordinal `stop` (exclusive)."""
     flows = _slice(decoded.flows, decoded.flow_ordinals, record, stop)
@@ -81,7 +99,7 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
     sensors = {(source.site, source.sensor) for source in sources}
     only = next(iter(sensors)) if len(sensors) == 1 else ("", "")
     mark = messages.sources[messages.source[last]]
-    marked = ((mark.site, mark.sensor),) if mark.marks and not mark.fault else ()
+    marks = _marks(messages, first, last)
     commands, misread = _commands(mark, messages.payloads[last])
     base, offsets, partition = decoded.bounds, messages.offset, int(messages.partition[first])
     return Packed(
@@ -95,14 +113,23 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
             last=(int(offsets[last]), max(0, stop - 1 - int(base[last]))),
             records=stop - record,
             rejected=rejects.num_rows,
-            ended=marked if mark.ends else (),
-            silent=marked if mark.ticks else (),
+            ended=tuple((source.site, source.sensor) for source in marks if source.ends),
+            silent=tuple((source.site, source.sensor) for source in marks if source.ticks),
             commands=commands,
         ),
         tuple(dict.fromkeys(filter(None, messages.traceparents[first : last + 1]))),
         int(messages.timestamp_us[first]),
         misread,
     )
+
+
+def _marks(messages: Messages, first: int, last: int) -> list[SourceInfo]:
+    """The marks that a range ends with, in raw order."""
+    marks = []
+    while last >= first and (source := messages.sources[messages.source[last]]).marks and not source.fault:
+        marks.append(source)
+        last -= 1
+    return marks[::-1]
 
 
 def _commands(mark: SourceInfo, payload: bytes) -> tuple[tuple[BaselineCommand, ...], bool]:

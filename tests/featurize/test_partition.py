@@ -265,6 +265,31 @@ def test_who_is_forgotten_does_not_depend_on_how_the_log_was_cut(
     assert outcomes[0] == outcomes[1]
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=3, unique_by=lambda mark: mark[0]),
+)
+@settings(deadline=None, max_examples=40)
+def test_marks_of_one_message_are_as_one_after_the_other(
+    flows: list[tuple[str, int]], marks: list[tuple[str, bool]]
+) -> None:
+    whole, after = (batch([{"at": 1.0 * at, "sensor": sensor} for sensor, at in flows], first) for first in (0, 99))
+    ends = [(("plant", sensor),) if ended else () for sensor, ended in marks]
+    ticks = [() if ended else (("plant", sensor),) for sensor, ended in marks]
+    outcomes = []
+    for cut in ([(sum(ends, ()), sum(ticks, ()))], [*zip(ends, ticks, strict=True)]):
+        state, rows, ended = PartitionState.empty(), [], set[SensorName]()
+        for number, (over, silent) in enumerate([*cut, ((), ())]):
+            taken = whole if number == 0 else whole.slice(0, 0) if number < len(cut) else after
+            facts = flows_facts(raw_partition=3, last=(number, 0), records=0, rejected=0, ended=over, silent=silent)
+            state, messages = advance_partition(state, taken, facts, number, _two_seconds)
+            rows += [part for part, _ in messages]
+            ended |= {name for _, facts in messages for name in facts.ended}
+        saved = {name: snapshot_sensor(sensor) for name, sensor in state.sensors.items()}
+        outcomes.append((by_position(rows), _orders(rows), ended, saved, state.newest_us, state.reached_us))
+    assert outcomes[0] == outcomes[1]
+
+
 def _count(rows: list[pa.RecordBatch], sensor: str) -> int:
     """How many rows of a sensor there are: where between its rows it was forgotten."""
     return sum(part.column("sensor").to_pylist().count(sensor) for part in rows)

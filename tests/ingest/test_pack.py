@@ -12,7 +12,7 @@ from pipeline.contracts.envelope import FlowsFacts, MessagePosition
 from pipeline.contracts.raw import BASELINE_COMMAND, END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
-from pipeline.ingest.pack import Packed, pack
+from pipeline.ingest.pack import MAX_MARKS, Packed, pack
 from pipeline.runtime.wire.messages import read, write
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
 
@@ -66,7 +66,10 @@ def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int)
         assert packed.facts.records == len(rows) <= flows_rows and packed.facts.rejected == len(rejects)
         marks = [mark for mark in log if mark.source.ends and first <= (mark.partition, mark.offset, 0) <= last]
         assert packed.facts.ended == tuple((mark.source.site, mark.source.sensor) for mark in marks)
-        assert len(marks) <= 1 and all((mark.partition, mark.offset, 0) == last for mark in marks)
+        sensors = [mark.source.sensor for mark in marks]
+        assert len(sensors) == len(set(sensors)) and (not marks or (marks[-1].partition, marks[-1].offset, 0) == last)
+        at = [log.index(mark) for mark in marks]
+        assert not marks or at == list(range(at[0], at[0] + len(marks))), "nothing lies between them"
     assert covered == positions
 
 
@@ -120,6 +123,35 @@ def test_a_tick_ends_a_range_and_names_the_silent_sensor() -> None:
     assert first.facts.last == (8, 0) and first.facts.records == 1
     assert first.facts.silent == (("plant", "a"),) and first.facts.ended == ()
     assert second.facts.first == (9, 0) and second.facts.silent == ()
+
+
+def mark(offset: int, kind: str, sensor: str) -> RawMessage:
+    return RawMessage(0, offset, SENT_US, SourceInfo(kind, (), "plant", sensor), b"")
+
+
+def test_marks_that_follow_one_another_end_one_range() -> None:
+    log = [
+        message(0, 7, [GOOD]),
+        mark(8, TICK, "c"),
+        mark(9, END_OF_SOURCE, "a"),
+        mark(10, TICK, "b"),
+        mark(11, END_OF_SOURCE, "b"),  # its order to the tick before counts
+        message(0, 12, [GOOD]),
+        mark(13, END_OF_SOURCE, "a"),
+    ]
+    ranges = [
+        (each.facts.first[0], each.facts.last[0], each.facts.ended, each.facts.silent) for each in packed_of(log, 9)
+    ]
+    assert ranges == [
+        (7, 10, (("plant", "a"),), (("plant", "c"), ("plant", "b"))),
+        (11, 11, (("plant", "b"),), ()),
+        (12, 13, (("plant", "a"),), ()),
+    ]
+
+
+def test_so_many_marks_end_a_range_at_most() -> None:
+    log = [mark(number, TICK, f"s{number}") for number in range(2 * MAX_MARKS + 1)]
+    assert [len(each.facts.silent) for each in packed_of(log, 100)] == [MAX_MARKS, MAX_MARKS, 1]
 
 
 def test_a_mark_without_a_sensor_ends_nothing() -> None:
