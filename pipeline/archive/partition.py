@@ -4,6 +4,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
 import pyarrow as pa
 
@@ -12,7 +13,8 @@ from pipeline.archive import manifest as chain
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
 from pipeline.archive.parquet import render
-from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams
+from pipeline.archive.pieces import parted
+from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams, join
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.local_folder import LocalFolder
 from pipeline.runtime.storage.mapped_files import release_pages
@@ -160,8 +162,10 @@ class PartitionArchive:
             closed += self._streams.end(site, sensor)
             if scored.facts.through is not None:
                 self._marks.append((site, sensor, scored.facts.through[0]))
-        for file in closed:
-            self._write(file)
+        for files in parted(closed, attrgetter("rows")):
+            join(files)
+            for file in files:
+                self._write(file)
         self._rows_in_memory += len(scored.rows) + sum(len(rows) for rows in message.rejects)
         self.bytes_in_memory += scored.size_bytes + sum(rows.nbytes for rows in message.rejects)
         self.progress = message.progress
@@ -221,7 +225,7 @@ class PartitionArchive:
     def commit(self) -> Committed:
         """Make everything taken durable. Kafka's offsets may move only after this.
 
-        1. Closed files lie under their final names already, synced (`_write`); the names become durable.
+        1. Closed files lie under their final names already (`_write`); bytes and names become durable.
         2. Open rows that are only in memory go into a segment.
         3. Manifest n is created, exclusively: from here on the files count. RefusedState where another writer was
         first.

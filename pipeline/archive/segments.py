@@ -8,11 +8,13 @@ worker's.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from operator import attrgetter
 
 import pyarrow as pa
 
 from pipeline.archive import paths
 from pipeline.archive.manifest import OpenRows
+from pipeline.archive.pieces import Piece, joined, parted
 from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.mapped_files import release_pages
@@ -22,8 +24,6 @@ SMALL_ROWS = 16_384
 """A segment of no more live rows is written again with the next one, so that they do not become many."""
 LARGE_ROWS = 1_024
 """Pieces from this size on are written as they lie; smaller ones are concatenated first."""
-JOINED_ROWS = 16_384
-"""So many rows of small pieces are concatenated at a time: 13 MB."""
 BUFFER_BYTES = 1024 * 1024
 
 
@@ -36,7 +36,7 @@ def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> se
     live: Counter[int | None] = Counter()
     for file in open_files:
         for piece in file.pieces:
-            live[piece.segment] += len(piece.rows)
+            live[piece.segment] += piece.size
     total: Counter[int] = Counter()
     for entry in stored:
         total[entry.segment] += entry.total
@@ -88,23 +88,18 @@ def _write_one(
 def _batches(
     schema: pa.Schema, files: list[OpenFile], moved: set[int | None], counts: Counter[StreamKey]
 ) -> Iterator[pa.RecordBatch]:
-    waiting: list[pa.RecordBatch] = []
-    rows = 0
+    small: list[Piece] = []
     for file in files:
         for piece in file.pieces:
             if piece.segment not in moved:
                 continue
-            counts[file.key] += len(piece.rows)
-            if len(piece.rows) >= LARGE_ROWS:
+            counts[file.key] += piece.size
+            if piece.size >= LARGE_ROWS:
                 yield piece.rows
-                continue
-            waiting.append(piece.rows)
-            rows += len(piece.rows)
-            if rows >= JOINED_ROWS:
-                yield from pa.Table.from_batches(waiting, schema).combine_chunks().to_batches()
-                waiting, rows = [], 0
-    if waiting:
-        yield from pa.Table.from_batches(waiting, schema).combine_chunks().to_batches()
+            else:
+                small.append(piece)
+    for part in parted(small, attrgetter("size")):
+        yield joined(part, schema)
 
 
 def read(archive: Storage, entry: OpenRows, check: bool) -> Iterator[tuple[StreamKey, pa.RecordBatch]]:

@@ -23,9 +23,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.archive.pieces import Piece, joined
 from pipeline.runtime.wire.sensors import sensors_of
 
 HOUR_US = 3_600_000_000
+MAX_KNOWN_SCHEMAS = 4
+"""Of flows and of rejects, and those of the feature set before; of others the files' schemas are compared in full."""
 FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")
 
 Ints = npt.NDArray[np.int64]
@@ -37,13 +40,6 @@ class StreamKey(NamedTuple):
     table: str
     site: str
     sensor: str
-
-
-class Piece(NamedTuple):
-    """Rows of an open file, and the number of the segment on disk that holds them (None: only in memory)."""
-
-    rows: pa.RecordBatch
-    segment: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +69,36 @@ class Streams:
         self.limits = limits
         self.open: dict[StreamKey, OpenFile] = {}
         self._schema = pa.schema([])
-        self._varying: list[tuple[int, int]] = []
+        self._known: list[tuple[pa.Schema, list[tuple[int, int]]]] = []
 
     def add(self, rows: pa.RecordBatch, segment: int | None = None) -> list[OpenFile]:
         """Take rows (`scored` or `reject` schema, several sensors) in; returns the files they closed."""
         closed: list[OpenFile] = []
         rows, runs = runs_of(rows)
-        hours = _hours(rows)
-        varying = self._varying_of(rows)
-        for key, start, stop in runs:
-            closed += self._append(key, rows, hours, varying, start, stop, segment)
+        if not runs:
+            return closed
+        hours, varying = _hours(rows), self._varying_of(rows)
+        starts = np.array([start for _, start, _ in runs])
+        sizes = np.diff(_bytes_before(varying, np.append(starts, len(rows)))).tolist()
+        lowest, highest = (of.reduceat(hours, starts).tolist() for of in (np.minimum, np.maximum))
+        for (key, start, stop), size, low, high in zip(runs, sizes, lowest, highest, strict=True):
+            file = self.open.get(key)
+            if file is None:
+                file = self.open[key] = OpenFile(key, int(hours[start]), self._schema)
+            if self._takes_whole(file, stop - start, size, low, high):
+                # Nearly every run of nearly every message: nothing closes.
+                file.pieces.append(Piece(rows, start, stop, segment))
+                file.rows += stop - start
+                file.bytes += size
+            else:
+                closed += self._append(key, rows, hours, varying, start, stop, segment)
         return closed
+
+    def _takes_whole(self, file: OpenFile, rows: int, size: int, lowest: int, highest: int) -> bool:
+        """Whether a run of so many rows and bytes, of these hours and this schema, goes into a file that stays open."""
+        same_hour = highest <= file.hour if file.key.table == REJECTS else lowest == highest == file.hour
+        fits = file.rows + rows < self.limits.rows and file.bytes + size < self.limits.bytes
+        return same_hour and fits and file.schema is self._schema
 
     def pass_watermark(self, site: str, sensor: str, watermark_us: int) -> list[OpenFile]:
         """Close the sensor's files whose hour is over; later rows would close them with the same content."""
@@ -102,7 +117,7 @@ class Streams:
             file = self.open.get(key)
             if file is None:
                 file = self.open[key] = OpenFile(key, int(_hours(rows.slice(0, 1))[0]), rows.schema)
-            file.pieces.append(Piece(rows, segment))
+            file.pieces.append(Piece.of(rows, segment))
             file.rows += len(rows)
             file.bytes += bytes_between(self._varying_of(rows), 0, len(rows))
         for key, file in self.open.items():
@@ -116,13 +131,18 @@ class Streams:
         for file in self.open.values():
             file.pieces = [piece for piece in file.pieces if piece.segment not in segments]
         for key, rows in stored:
-            self.open[key].pieces.append(Piece(rows, into))
+            self.open[key].pieces.append(Piece.of(rows, into))
 
     def _varying_of(self, rows: pa.RecordBatch) -> list["Varying"]:
-        """As `varying_of`; which columns these are is looked up once: most batches are of one schema."""
-        if not self._schema.equals(rows.schema):
-            self._schema, self._varying = rows.schema, varying_columns(rows.schema)
-        return varying_of(rows, self._varying)
+        """As `varying_of`. `_schema` is the rows' schema from here on: of equal ones always the same object, so that
+        files compare it at once.
+        """
+        known = next((each for each in self._known if each[0].equals(rows.schema, check_metadata=True)), None)
+        if known is None:
+            known = rows.schema, varying_columns(rows.schema)
+            self._known = [known, *self._known][:MAX_KNOWN_SCHEMAS]
+        self._schema = known[0]
+        return varying_of(rows, known[1])
 
     def _append(
         self,
@@ -137,12 +157,12 @@ class Streams:
         """Put rows start..end, which are the stream's, into its files."""
         while start < end:
             file = self.open.get(key)
-            if file is not None and file.schema is not rows.schema and not file.schema.equals(rows.schema, True):
+            if file is not None and file.schema is not self._schema and not file.schema.equals(self._schema, True):
                 yield self.open.pop(key)
                 continue
             if file is None:
-                file = self.open[key] = OpenFile(key, int(hours[start]), rows.schema)
-            file.schema = rows.schema  # the same object next time: compared at once
+                file = self.open[key] = OpenFile(key, int(hours[start]), self._schema)
+            file.schema = self._schema  # the same object next time: compared at once
             other_hour = _first_of_next_file(hours, start, end, file.hour, key.table)
             stop = max(start, min(other_hour, start + self.limits.rows - file.rows))
             left = self.limits.bytes - file.bytes
@@ -151,12 +171,30 @@ class Streams:
                 stop = min(stop, start + _first_beyond(varying, start, stop, left))
                 size = bytes_between(varying, start, stop)
             if stop > start:
-                file.pieces.append(Piece(rows.slice(start, stop - start), segment))
+                file.pieces.append(Piece(rows, start, stop, segment))
                 file.rows += stop - start
                 file.bytes += size
                 start = stop
             if start == other_hour < end or file.rows >= self.limits.rows or file.bytes >= self.limits.bytes:
                 yield self.open.pop(key)
+
+
+def join(files: Iterable[OpenFile]) -> None:
+    """Join the scraps that these files have in memory, those of several files at once: so each has them as one piece.
+
+    For files that are written next, of some 10,000 rows together: they are copied.
+    """
+    of_schema: dict[int, list[tuple[OpenFile, list[Piece]]]] = {}
+    for file in files:
+        small = [piece for piece in file.pieces if piece.is_scrap]
+        if len(small) > 1:
+            of_schema.setdefault(id(file.schema), []).append((file, small))
+    for group in of_schema.values():
+        rows, stop = joined([piece for _, small in group for piece in small], group[0][0].schema), 0
+        for file, small in group:
+            start, stop = stop, stop + sum(piece.size for piece in small)
+            others = [piece for piece in file.pieces if not piece.is_scrap]
+            file.pieces = [*others, Piece(rows, start, stop, None)]
 
 
 def _hours(rows: pa.RecordBatch) -> Ints:
@@ -170,7 +208,7 @@ def _hours(rows: pa.RecordBatch) -> Ints:
 def _hour_of_first(file: OpenFile) -> int:
     """The hour of the row with the lowest raw position; segments do not keep the order of a stream's rows."""
     lowest = []
-    for rows, _segment in file.pieces:
+    for rows in (piece.rows for piece in file.pieces):
         offsets, indexes = _numpy(rows, "raw_offset"), _numpy(rows, "raw_index")
         row = int(np.lexsort((indexes, offsets))[0])
         lowest.append((int(offsets[row]), int(indexes[row]), int(_hours(rows)[row])))
@@ -251,12 +289,18 @@ def bytes_between(varying: list[Varying], start: int, stop: int) -> int:
     return sum((int(column.starts[stop]) - int(column.starts[start])) * column.unit_bytes for column in varying)
 
 
+def _bytes_before(varying: list[Varying], rows: Ints) -> Ints:
+    """Bytes of all columns of varying length before each of these rows, (n,), counted from a row before them all."""
+    size = np.zeros(len(rows), np.int64)
+    for column in varying:
+        size += np.multiply(column.starts[rows], column.unit_bytes, dtype=np.int64)
+    return size
+
+
 def _first_beyond(varying: list[Varying], start: int, stop: int, left: int) -> int:
     """The fewest rows from `start` on, none beyond `stop`, that hold `left` bytes or more."""
-    size = np.zeros(stop - start + 1, np.int64)
-    for column in varying:
-        size += np.multiply(column.starts[start : stop + 1] - column.starts[start], column.unit_bytes, dtype=np.int64)
-    return int(np.searchsorted(size, left, "left"))
+    size = _bytes_before(varying, np.arange(start, stop + 1))
+    return int(np.searchsorted(size - size[0], left, "left"))
 
 
 def _numpy(rows: pa.RecordBatch, name: str) -> Ints:

@@ -43,7 +43,7 @@ def write_atomic(path: Path, data: bytes | memoryview, durable: bool = True) -> 
     durable : wait until bytes and name are on the disk. Without it a power cut, not a kill, may leave an empty file:
         for what is made anew from its input.
     """
-    (make_folder if durable else _make_folder)(path.parent)
+    make_folder(path.parent, durable)
     unfinished = _unfinished(path)
     try:
         _write_new(unfinished, data, 0o666, durable)
@@ -71,12 +71,12 @@ def create_exclusive(path: Path, data: bytes | memoryview) -> bool:
         unfinished.unlink(missing_ok=True)
 
 
-def write_new(path: Path, data: bytes | memoryview) -> None:
+def write_new(path: Path, data: bytes | memoryview, durable: bool = True) -> None:
     """Write a file that must not exist and make its bytes durable; one that could not be written whole is removed.
 
-    Its name is durable after `sync_folder`.
+    Its name is durable after `sync_folder`; with `durable` false its bytes are after `sync_file`.
     """
-    _write_new(path, data, 0o640, durable=True)
+    _write_new(path, data, 0o640, durable)
 
 
 def _write_new(path: Path, data: bytes | memoryview, mode: int, durable: bool) -> None:
@@ -99,19 +99,17 @@ def _unfinished(path: Path) -> Path:
     return path.with_name(f"{UNFINISHED}{os.getpid()}-{secrets.token_hex(8)}-{path.name[:NAME_CHARACTERS]}")
 
 
-def _make_folder(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-
-
-def make_folder(folder: Path) -> None:
-    """Create a folder and its parents, and make their names durable."""
+def make_folder(folder: Path, durable: bool = True) -> list[Path]:
+    """Create a folder and its parents, and make their names durable; returns those that were missing."""
     missing = []
     while not folder.is_dir():
         missing.append(folder)
         folder = folder.parent
     for each in reversed(missing):
         each.mkdir(exist_ok=True)
-        sync_folder(each.parent)
+        if durable:
+            sync_folder(each.parent)
+    return missing
 
 
 def sync_folder(folder: Path) -> None:
@@ -120,7 +118,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def sync_file(path: Path) -> None:
-    """Make the bytes of a file durable that somebody else wrote."""
+    """Make the bytes of a file durable that is written already."""
     _sync(path, 0)
 
 

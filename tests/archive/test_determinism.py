@@ -18,7 +18,8 @@ from pipeline.archive import manifest as chain
 from pipeline.archive import parquet, snapshot
 from pipeline.archive.pairing import read_scored
 from pipeline.archive.partition import PartitionArchive
-from pipeline.archive.streams import Limits, OpenFile, Piece, StreamKey
+from pipeline.archive.pieces import Piece
+from pipeline.archive.streams import Limits, OpenFile, StreamKey
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.contracts.envelope import ScoredFacts
@@ -222,7 +223,7 @@ def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int, group_rows: int, mo
             if shuffled:
                 random.shuffle(pieces)
             file = OpenFile(
-                StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece(piece, None) for piece in pieces]
+                StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece.of(piece, None) for piece in pieces]
             )
             groups: list[None] = []
             [rendered] = parquet.render(file, 0, lambda: groups.append(None))  # noqa: B023 - called at once

@@ -5,6 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -33,12 +34,15 @@ class LocalFolder:
 
     errors: ClassVar[tuple[type[Exception], ...]] = (OSError,)
 
-    at_once: ClassVar[int] = 1
+    at_once: ClassVar[int] = 8
+    """What waits for the disk at the same time shares its journal's next write: 80 files take a tenth of the time."""
 
     def __init__(self, root: Path, what: str = "archive") -> None:
         self.root = root
         self.what = what
         self.uri = str(root)
+        self._to_sync: set[Path] = set()
+        """Folders in which a folder was made whose name is not durable yet."""
 
     def exists(self) -> bool:
         """Whether the folder is there."""
@@ -129,19 +133,24 @@ class LocalFolder:
         return True
 
     def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
-        """Write beside, make durable, then link under the final name."""
+        """Write beside, then link under the final name."""
         with disk_full_as_failed(self.what, self.root):
-            temp = self.root / staging
+            temp, final = self.root / staging, self.root / name
             make_folder(temp.parent)
-            write_new(temp, data)
+            write_new(temp, data, durable=False)
             step("file written")
-            link_if_absent(temp, self.root / name, sha256)
+            self._to_sync |= {made.parent for made in make_folder(final.parent, durable=False)}
+            link_if_absent(temp, final, sha256)
             step("file placed")
 
     def sync(self, names: Iterable[str]) -> None:
-        """Make names durable, a folder once."""
-        for folder in sorted({(self.root / name).parent for name in names}):
-            sync_folder(folder)
+        """Make bytes and names durable, a folder once; some at a time, for they share the disk's next write."""
+        files = [self.root / name for name in names]
+        folders = {file.parent for file in files} | self._to_sync
+        with disk_full_as_failed(self.what, self.root), ThreadPoolExecutor(self.at_once, "sync") as pool:
+            list(pool.map(sync_file, files))
+            list(pool.map(sync_folder, folders))
+        self._to_sync.clear()
 
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
@@ -198,9 +207,8 @@ def link_if_absent(temp: Path, final: Path, sha256: str) -> None:
     """Give a written file its final name, which must be free, or hold the same bytes already.
 
     A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest lists.
-    The name is durable once the caller has synced the folder.
+    It is durable once the caller has synced it and its folder, which is there.
     """
-    make_folder(final.parent)
     try:
         final.hardlink_to(temp)
     except FileExistsError:
@@ -211,7 +219,6 @@ def link_if_absent(temp: Path, final: Path, sha256: str) -> None:
                 f"{final}: exists with other content; another writer is at work on this archive: stop it and start "
                 f"again"
             ) from None
-        sync_file(final)
     except FileNotFoundError:
         raise RefusedState(f"{temp}: gone; another writer has taken this partition over, this one stops") from None
     temp.unlink(missing_ok=True)

@@ -148,12 +148,12 @@ class Storage(Protocol):
         """Write a data file under a name that must be free, or hold the same bytes already: else NameTaken.
 
         A name is never taken over: a writer that was declared dead and woke up cannot change a file that a manifest
-        lists. `staging`: where it may lie while it is half. Steps: `file written`, `file placed`. The name is durable
-        after `sync`.
+        lists. `staging`: where it may lie while it is half. Steps: `file written`, `file placed`. Bytes and name are
+        durable after `sync`.
         """
 
     def sync(self, names: Iterable[str]) -> None:
-        """Make the names of placed files durable."""
+        """Make placed files durable: their bytes and their names."""
 
     def sink(self, name: str) -> AbstractContextManager[Sink]:
         """A file to write; it is whole and durable when the context ends, and gone where that fails."""
