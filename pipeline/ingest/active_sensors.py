@@ -32,10 +32,13 @@ _MAX_WRITTEN = (4_096 - len(_MAGIC)) // 4 * 3 // _DIGEST_BYTES
 
 @dataclass(slots=True)
 class _Partition:
-    """newest_us: the latest end time of its flows. heard_us: by a sensor's digest, what that was when it last sent."""
+    """newest_us: the latest end time of its flows. heard_us: by a sensor's digest, what that was when it last sent.
+    all_active_us: an event time at which none of them was silent for too long: until it moves on, none is.
+    """
 
     newest_us: int = NOTHING_SEEN_US
     heard_us: dict[bytes, int] = field(default_factory=dict)
+    all_active_us: int | None = None
 
 
 class ActiveSensors:
@@ -130,11 +133,12 @@ class ActiveSensors:
 
     def _admits_another(self, state: _Partition) -> bool:
         """Whether the partition is below the limit, once sensors not heard for so long are removed where it is not."""
-        if len(state.heard_us) >= self._limit:
+        if len(state.heard_us) >= self._limit and state.newest_us != state.all_active_us:
             oldest_us = state.newest_us - SENSOR_RETENTION_US
             # Who is known from metadata alone counts as having sent when event time was first known here.
             heard = {of: at if at > NOTHING_SEEN_US else state.newest_us for of, at in state.heard_us.items()}
             state.heard_us = {of: at for of, at in heard.items() if at >= oldest_us}
+            state.all_active_us = state.newest_us
         return len(state.heard_us) < self._limit
 
     def _refuse(self, messages: Messages, indices: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Messages:

@@ -57,7 +57,8 @@ def score_batches(
         here = slice(None) if (model_index == index).all() else np.flatnonzero(model_index == index)
         keys = [scorer.model.origin_of(str(name)) for name in names]
         calibrated = np.array([key != POOLED for key in keys], np.bool_)
-        fitted = np.array([key in scorer.model.fitted for key in keys], np.bool_)
+        own = scorer.model.fitted  # goes through all of its calibrations
+        fitted = np.array([key in own for key in keys], np.bool_)
         out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
         out.judge(here, baseline, calibrated[origin[here]], fitted[origin[here]])
     called = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)

@@ -1,11 +1,11 @@
 """What the whole flow sustains: all records lie in `raw`, then the six stages start together and work them off.
 
-`python -m tests.bench.bench_flow [--records N] [--pack 1,100] [--broker FOLDER] [--flooded]`; a table, and in the last
-line one JSON document. `--records 5000000` is the sustained run. The model is calibrated on quiet records of each
-sensor, as an operator's is; flooded, the same with an alert level of 1, so that every row is a suspect. Counted from
-the first `flows` message: the rate until the last row stood in `archive`, by the messages' own times, and CPU until
-every record lay in a closed file. In the end the archive is verified: every file hashed and counted again, every
-position of `raw` there once.
+`python -m tests.bench.bench_flow [--records N] [--pack 1,100] [--sensors N] [--broker FOLDER] [--flooded]`; a table,
+and in the last line one JSON document. `--records 5000000` is the sustained run. The model is calibrated on quiet
+records of each sensor, as an operator's is; flooded, the same with an alert level of 1, so that every row is a suspect.
+Counted from the first `flows` message: the rate until the last row stood in `archive`, by the messages' own times, and
+CPU until every record lay in a closed file. In the end the archive is verified: every file hashed and counted again,
+every position of `raw` there once.
 """
 
 import argparse
@@ -152,6 +152,7 @@ def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pi
         registry_uri=where.models,
         model=where.model if flow.calm else where.flooded,
         metrics_port=0,
+        max_sensors=max(256, len(flow.scenario.sensor_names)),  # all may lie in one partition
     )
     topics.create(settings)
     load = Load(flow.scenario, flow.records, SEED, pack=flow.pack)
@@ -279,14 +280,21 @@ def main() -> None:
         "--broker", type=Path, help="a local broker's folder, where it runs already or is to keep running"
     )
     parser.add_argument("--quiet", type=int, default=QUIET_RECORDS, help="quiet records a sensor, to calibrate on")
+    parser.add_argument("--sensors", type=int, help="so many at one site, instead of eight at four")
     parser.add_argument("--flooded", action="store_true", help="every row is a suspect")
     parser.add_argument("--workers", type=int, default=1, help="of each stage")
     parser.add_argument("--pinned", action="store_true", help="the first worker of each stage on one core, and so on")
     arguments = parser.parse_args()
-    with place(arguments.broker, arguments.quiet) as where:
+    packs = map(int, arguments.pack.split(","))
+    site = replace(SCENARIO, sites=1, sensors=1)  # its calibration holds for any number of its sensors
+    scenario = replace(site, sensors=arguments.sensors) if arguments.sensors else SCENARIO
+    with place(arguments.broker, arguments.quiet, site if arguments.sensors else SCENARIO) as where:
         runs = [
-            measure(where, Flow(arguments.records, pack, not arguments.flooded, arguments.workers, arguments.pinned))
-            for pack in map(int, arguments.pack.split(","))
+            measure(
+                where,
+                Flow(arguments.records, pack, not arguments.flooded, arguments.workers, arguments.pinned, scenario),
+            )
+            for pack in packs
         ]
     show(runs)
     print(orjson.dumps({"runs": [asdict(run) for run in runs]}).decode())
