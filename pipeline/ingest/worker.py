@@ -25,7 +25,6 @@ from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
 from pipeline.ingest.reject_log import RejectLog, reject_counts
 from pipeline.ingest.scan.cells import Ints
-from pipeline.ingest.transaction_spacing import TransactionSpacing
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
@@ -34,6 +33,7 @@ from pipeline.runtime.kafka.retention import DeletedUnread
 from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.watchdog import Watchdog
+from pipeline.runtime.spacing import Spacing
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.terminal import printable
 from pipeline.runtime.wire.batches import CONTENT_TYPE
@@ -44,8 +44,13 @@ from pipeline.settings import Settings
 
 STAGE = "ingest"
 # One transaction holds at most so many raw messages (a core decodes them in less than 100 ms), or what came until it
-# could start (transaction_spacing.py).
+# could start.
 MAX_MESSAGES = 12_288
+# After a transaction a rest of so many times what it took: what it costs depends on its partitions, hardly on how many
+# records it holds, here, at the broker and in every stage behind. On a quiet machine at most a third of the time goes
+# into them; on a busy one they take longer, and are fewer and larger.
+REST_RATIO = 2.0
+MAX_REST_S = 0.05
 # So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
 POLL_S = 0.05
 # Payload bytes of one transaction: decoding takes several times as much memory.
@@ -119,7 +124,7 @@ class IngestWorker:
         for what in ("taken", "ignored"):
             telemetry.count("forebay_ingest_commands", 0, what=what)
         self.idle = IdleDetector(settings.idle_us / 1e6)
-        self.spacing = TransactionSpacing()
+        self.spacing = Spacing(REST_RATIO, MAX_REST_S)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **FETCH)
         self.receive_messages = MAX_MESSAGES
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)

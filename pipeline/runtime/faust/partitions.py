@@ -17,6 +17,7 @@ from pipeline.runtime.faust.emitter import FOR_EVER, Emitted, Emitter
 from pipeline.runtime.faust.stage import Incoming, Stage, State
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.kafka.retention import MARK
+from pipeline.runtime.spacing import Spacing
 from pipeline.runtime.state import parts, pointers
 from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.pointers import Pointer
@@ -33,9 +34,12 @@ COLLECT_EVERY_S = 30.0
 # A drain ends after so long at the latest, so that its caller sees a request to stop or a lost partition.
 DRAIN_S = 1.0
 IDENTIFY_S = 5.0
-# While a save is under way messages are advanced until so many times what a save is due after is unsaved: a crash then
-# repeats no more than that.
-MAX_UNSAVED_SAVES = 3
+# While a save is under way, so many times the messages that a save is due after are advanced beside it, no more.
+MAX_SAVES_BESIDE = 2
+# After a save a rest of so many times what it took: what it costs depends on the sensors that have sent, hardly on how
+# much they sent, so at most a fifth of the time goes into saving. A crash repeats what came since the last save began.
+REST_RATIO = 4.0
+MAX_REST_S = 10.0
 NOTHING_CAME_US = -(1 << 62)
 
 
@@ -104,6 +108,8 @@ class Partitions(Generic[State]):
         self._make_producers()
         self._topic_id = ""
         self._saved_at = time.monotonic()
+        self._spacing = Spacing(REST_RATIO, MAX_REST_S)
+        self._unsaved_at_begin = 0
         self._collected_at = time.monotonic()
         telemetry.count("forebay_malformed_records", 0, topic=stage.pointers)
         for name in ("forebay_producer_full", "forebay_messages_dropped"):
@@ -262,20 +268,22 @@ class Partitions(Generic[State]):
 
     @property
     def due(self) -> bool:
-        """Whether it is time to save."""
+        """Whether it is time to save, and the rest after the last save is over."""
         unsaved = self.unsaved
+        if self._spacing.left_s(time.perf_counter()):
+            return False
         return unsaved >= self._settings.state_every_messages or (
             unsaved > 0 and time.monotonic() - self._saved_at >= self._settings.state_every_s
         )
 
     @property
     def overdue(self) -> bool:
-        """Whether so much is unsaved that nothing may be advanced before a save is through."""
-        return self.unsaved >= MAX_UNSAVED_SAVES * self._settings.state_every_messages
+        """Whether so much was advanced since a save began that nothing more may be before it is through."""
+        return self.unsaved - self._unsaved_at_begin >= MAX_SAVES_BESIDE * self._settings.state_every_messages
 
-    @property
-    def moved(self) -> list[int]:
-        """Partitions that have advanced since they were saved."""
+    def begin(self) -> list[int]:
+        """Begin a save: the partitions that have advanced since they were saved."""
+        self._unsaved_at_begin = self.unsaved
         return [number for number, owned in self._owned.items() if owned.position != owned.saved]
 
     def save(self) -> dict[int, int]:
@@ -293,7 +301,7 @@ class Partitions(Generic[State]):
         where the worker is asked to stop meanwhile, and what `Emitter.acknowledge` raises.
         """
         started = time.perf_counter()
-        captured = [self.capture(partition) for partition in self.moved]
+        captured = [self.capture(partition) for partition in self.begin()]
         return self.point([(each, saved) for each in captured if (saved := self.write(each)) is not None], started)
 
     def capture(self, partition: int) -> Captured:
@@ -356,8 +364,9 @@ class Partitions(Generic[State]):
             owned.recent = [saved.digests, *owned.recent][:RECENT_POINTERS]
             self._retain(owned, pointer, captured.reached_us)
             self._telemetry.count("forebay_state_bytes_written", saved.written, stage=self.stage.name)
-        self._saved_at = time.monotonic()
-        self._telemetry.observe("forebay_state_save_seconds", time.perf_counter() - started, stage=self.stage.name)
+        self._saved_at, ended = time.monotonic(), time.perf_counter()
+        self._spacing.ended(started, ended)
+        self._telemetry.observe("forebay_state_save_seconds", ended - started, stage=self.stage.name)
         self._collect()
         return {pointer.partition: pointer.position for pointer in fresh}
 

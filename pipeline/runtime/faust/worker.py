@@ -309,7 +309,7 @@ class Worker(Generic[State]):
         started = time.perf_counter()
         written = []
         try:
-            for partition in self._partitions.moved:
+            for partition in self._partitions.begin():
                 async with lock:
                     captured = await asyncio.to_thread(self._partitions.capture, partition)
                 saved = await asyncio.to_thread(self._partitions.write, captured)

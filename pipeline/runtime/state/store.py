@@ -46,10 +46,7 @@ class Store:
         return digest
 
     def put_many(self, blobs: Iterable[bytes]) -> Iterator[str]:
-        """The same for several: in a bucket some at a time, each requested when the caller has space for it."""
-        if self._storage.at_once == 1:
-            yield from map(self.put, blobs)
-            return
+        """The same for several: some at a time, each requested when the caller has space for it."""
         waiting = iter(blobs)
         with ThreadPoolExecutor(self._storage.at_once, "state-write") as pool:
             while batch := list(islice(waiting, self._storage.at_once)):

@@ -1,20 +1,19 @@
-"""Transactions take a third of the time at most, and a record that comes late enough waits for nothing."""
+"""With a ratio of two, work takes a third of the time at most, and what comes late enough waits for nothing."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.transaction_spacing import MAX_REST_S, REST_RATIO, TransactionSpacing
+from pipeline.ingest.worker import MAX_REST_S, REST_RATIO
+from pipeline.runtime.spacing import Spacing
 
 SECONDS = st.floats(0, 1e6)
 SHORT = st.floats(0, 1)
 
 
 @given(st.floats(0.1, 1e6), SHORT, SHORT)
-def test_a_rest_follows_what_the_transaction_took_and_is_bounded(
-    started_s: float, took_s: float, later_s: float
-) -> None:
-    spacing, ended_s = TransactionSpacing(), started_s + took_s
+def test_a_rest_follows_what_the_work_took_and_is_bounded(started_s: float, took_s: float, later_s: float) -> None:
+    spacing, ended_s = Spacing(REST_RATIO, MAX_REST_S), started_s + took_s
     assert spacing.left_s(started_s) == 0, "the first waits for nothing"
     spacing.ended(started_s, ended_s)
     left_s = spacing.left_s(ended_s)
@@ -25,7 +24,7 @@ def test_a_rest_follows_what_the_transaction_took_and_is_bounded(
 
 @given(SECONDS, SECONDS, SECONDS)
 def test_no_clock_makes_it_wait_longer(started_s: float, ended_s: float, now_s: float) -> None:
-    spacing = TransactionSpacing()
+    spacing = Spacing(REST_RATIO, MAX_REST_S)
     spacing.ended(started_s, ended_s)
     assert 0 <= spacing.left_s(now_s) <= MAX_REST_S
 
@@ -33,7 +32,7 @@ def test_no_clock_makes_it_wait_longer(started_s: float, ended_s: float, now_s: 
 @pytest.mark.parametrize(("took_s", "a_second"), [(0.006, 56), (0.012, 28), (0.05, 10), (0.5, 2)])
 def test_so_many_transactions_a_second_at_most(took_s: float, a_second: int) -> None:
     """Where records come without a pause: each transaction starts as soon as it may."""
-    spacing, now_s, transactions = TransactionSpacing(), 0.0, 0
+    spacing, now_s, transactions = Spacing(REST_RATIO, MAX_REST_S), 0.0, 0
     while now_s < 10:
         now_s += spacing.left_s(now_s)
         spacing.ended(now_s, now_s + took_s)

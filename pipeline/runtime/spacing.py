@@ -1,0 +1,31 @@
+"""When a piece of work that comes again and again may start next: seldom enough to leave most of the time to others."""
+
+
+class Spacing:
+    """A piece of work is followed by a rest of `ratio` times what it took, `max_rest_s` at most.
+
+    For what costs nearly the same however much there is to do, so that the more it costs, the more is done at once:
+    with a ratio of 2 at most a third of the time goes into it. What comes after the rest waits for nothing. Times are
+    seconds of one clock that does not go back:
+
+        0 ms   8 ms                        24 ms
+        work   rest                        what comes at 11 ms waits until 24 ms, at 30 ms not at all
+
+    Parameters
+    ----------
+    ratio : float
+    max_rest_s : float
+        Nothing waits longer than that.
+    """
+
+    def __init__(self, ratio: float, max_rest_s: float) -> None:
+        self._ratio, self._max_rest_s = ratio, max_rest_s
+        self._next_s = 0.0
+
+    def ended(self, started_s: float, ended_s: float) -> None:
+        """The work took from one time to the other."""
+        self._next_s = ended_s + min(max(self._ratio * (ended_s - started_s), 0.0), self._max_rest_s)
+
+    def left_s(self, now_s: float) -> float:
+        """How much of the rest is left."""
+        return min(max(self._next_s - now_s, 0.0), self._max_rest_s)
