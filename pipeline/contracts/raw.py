@@ -104,6 +104,9 @@ _FRAMING = {
 }
 
 
+_MARKS = frozenset(name for name, framing in _FRAMING.items() if framing is Framing.NO_RECORDS)
+
+
 def framing_of(content_type: str) -> Framing:
     """How messages of a content type are cut."""
     return _FRAMING.get(content_type, Framing.WHOLE)
@@ -152,7 +155,7 @@ class SourceInfo(NamedTuple):
     @property
     def marks(self) -> bool:
         """Whether its messages hold no records but a fact about the sensor."""
-        return self.framing is Framing.NO_RECORDS
+        return self.content_type in _MARKS
 
     @property
     def key(self) -> str:

@@ -12,6 +12,7 @@ import binascii
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
@@ -153,5 +154,9 @@ class ActiveSensors:
 
 def digest(source: SourceInfo) -> bytes:
     """A sensor's name in eight bytes; names have no control characters, so the separator is in none."""
-    name = f"{source.site}\x1f{source.sensor}".encode()
-    return hashlib.blake2b(name, digest_size=_DIGEST_BYTES).digest()
+    return _digest(source.site, source.sensor)
+
+
+@lru_cache(maxsize=4_096)
+def _digest(site: str, sensor: str) -> bytes:
+    return hashlib.blake2b(f"{site}\x1f{sensor}".encode(), digest_size=_DIGEST_BYTES).digest()
