@@ -33,11 +33,14 @@ class Model:
     weights: dict[str, Floats | Int8s]
     config: IganConfig = field(init=False)
     origins: dict[str, Origin] = field(init=False)
+    features: tuple[str, ...] = field(init=False)
+    """Names of the columns it reads, in order."""
     known: KnownClasses = field(init=False)
 
     def __post_init__(self) -> None:
         try:
             object.__setattr__(self, "config", IganConfig.from_document(self.document["config"]))
+            object.__setattr__(self, "features", tuple(feature["name"] for feature in self.document["features"]))
             calibration = self.document["calibration"]
             object.__setattr__(self, "origins", {key: self._origin(key, calibration[key]) for key in calibration})
             known = KnownClasses.from_document(self.document["known"], {CENTRE: self._floats(CENTRE)}, self.classes)
@@ -72,11 +75,6 @@ class Model:
     def classes(self) -> tuple[str, ...]:
         """The classes' names; `class_index` of a score counts in them."""
         return self.config.classes
-
-    @property
-    def features(self) -> tuple[str, ...]:
-        """Names of the columns it reads, in order."""
-        return tuple(feature["name"] for feature in self.document["features"])
 
     def expect_features(self, name: str, feature_hash: str) -> None:
         """RefusedModel unless the rows' feature set is the one the model was trained on."""

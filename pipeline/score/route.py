@@ -12,7 +12,7 @@ from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN, suspec
 from pipeline.contracts.uids import RAW_POSITION
 from pipeline.runtime.even_sample import evenly
 from pipeline.runtime.hashing import splitmix64
-from pipeline.runtime.wire.batches import empty
+from pipeline.runtime.wire.batches import empty, taken
 
 
 class Routed(NamedTuple):
@@ -50,10 +50,11 @@ def suspects_of(scored: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def _where(rows: pa.RecordBatch, chosen: npt.NDArray[np.bool_]) -> pa.RecordBatch:
-    """The rows chosen; none and all of them, which calm and floods make common, without a look at 90 columns."""
-    if not chosen.any():
+    """The rows chosen; none, all and neighbours, which calm, floods and trickles make common, without a copy."""
+    indices = np.flatnonzero(chosen)
+    if not len(indices):
         return empty("scored", rows.schema.field("features").type.list_size)
-    return rows if chosen.all() else rows.filter(pa.array(chosen))
+    return rows if len(indices) == len(rows) else taken(rows, indices)
 
 
 def sampled(scored: pa.RecordBatch) -> npt.NDArray[np.bool_]:

@@ -134,6 +134,8 @@ def _scored(batch: pa.RecordBatch, out: _Columns, called: Names, here: slice) ->
 
 
 def _take(names: Sequence[str], indices: npt.NDArray[np.int32]) -> pa.Array:
+    if len(indices) and (indices == indices[0]).all():
+        return pa.repeat(names[indices[0]], len(indices))
     return pa.array(names, pa.string()).take(pa.array(indices))
 
 

@@ -74,10 +74,12 @@ def cut_lines(payloads: Sequence[bytes], strip_tabs: bool = True) -> Lines:
     Blanks and carriage returns around a record do not belong to it, nor does a byte order mark before the first;
     `strip_tabs` is False where a tab is a separator.
     """
-    text = np.frombuffer(b"".join(payloads), np.uint8)
+    joined = b"".join(payloads)
+    text = np.frombuffer(joined, np.uint8)
     bounds = np.zeros(len(payloads) + 1, np.int64)
-    np.cumsum([len(payload) for payload in payloads], out=bounds[1:])
-    breaks = np.flatnonzero(text == 10)
+    np.cumsum(np.fromiter(map(len, payloads), np.int64, len(payloads)), out=bounds[1:])
+    # A record a message has mostly no line end; looking for one is a tenth of comparing each byte.
+    breaks = np.flatnonzero(text == 10) if b"\n" in joined else np.zeros(0, np.int64)
     most = len(breaks) + len(payloads)
     starts, ends, message, index = (np.empty(most, np.int64) for _ in range(4))
     counts = np.zeros(len(payloads), np.int64)

@@ -2,15 +2,17 @@
 
 send_offsets_to_transaction does not keep its timeout: it waits for the client to notice that the group's coordinator
 is there again, and after a broker's crash it may not notice at all (librdkafka #5456, #5511). Nothing in the process
-can end the call. So it runs in a thread of its own, which is left behind with its producer: all that a stage knows is
-committed, and a new session fences that producer.
+can end the call. So it runs in another thread, which is left behind with its producer where it hangs: all that a stage
+knows is committed, and a new session fences that producer.
 """
 
 import os
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
+from queue import SimpleQueue
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
@@ -27,15 +29,15 @@ WAIT_S = 0.2
 
 
 class _Watched:
-    """A call in a daemon thread."""
+    """A call that a thread is to make, and whether it has come back."""
 
     def __init__(self, call: Callable[[], object]) -> None:
         self._call = call
         self._raised: BaseException | None = None
         self._returned = threading.Event()
-        threading.Thread(target=self._run, name="watched call", daemon=True).start()
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Make the call; what it raises is for who waits."""
         try:
             self._call()
         except BaseException as error:
@@ -52,12 +54,33 @@ class _Watched:
         return True
 
 
+class _Caller:
+    """A daemon thread that makes calls one after the other: a thread for each would cost more than most calls do."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Watched | None] = SimpleQueue()
+        threading.Thread(target=_make_calls, args=(self._calls,), name="watched calls", daemon=True).start()
+        weakref.finalize(self, self._calls.put, None)
+
+    def start(self, call: Callable[[], object]) -> _Watched:
+        """Hand a call over; the one before has come back."""
+        watched = _Watched(call)
+        self._calls.put(watched)
+        return watched
+
+
+def _make_calls(calls: "SimpleQueue[_Watched | None]") -> None:
+    while (watched := calls.get()) is not None:
+        watched.run()
+        del watched  # what the call holds is not held until the next one
+
+
 def returns(call: Callable[[], object], within_s: float) -> bool:
     """Make a call that may hang; False where it has not returned within `within_s`: it is left behind in its thread.
 
     Raises what the call raises.
     """
-    return _Watched(call).returned(within_s)
+    return _Caller().start(call).returned(within_s)
 
 
 class LeftBehind(KafkaUnreachable):
@@ -77,6 +100,7 @@ class Watchdog:
 
     def __init__(self, stage: str, hopeless: Callable[[], bool], stuck_s: float = STUCK_S) -> None:
         self._stage, self._hopeless, self._stuck_s = stage, hopeless, stuck_s
+        self._caller = _Caller()
 
     def send_offsets(
         self, producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float
@@ -86,8 +110,8 @@ class Watchdog:
         self.call(lambda: producer.send_offsets_to_transaction(offsets, metadata, timeout_s), timeout_s)
 
     def call(self, call: Callable[[], object], timeout_s: float) -> None:
-        """Make a call that should end within `timeout_s`, in a thread of its own; raises what it raises."""
-        watched = _Watched(call)
+        """Make a call that should end within `timeout_s`, in another thread; raises what it raises."""
+        watched = self._caller.start(call)
         started = time.monotonic()
         while not watched.returned(WAIT_S):
             waited_s = time.monotonic() - started
@@ -96,6 +120,7 @@ class Watchdog:
 
     def _leave_behind(self, waited_s: float) -> None:
         Watchdog._left_behind += 1
+        self._caller = _Caller()
         if Watchdog._left_behind > MAX_LEFT_BEHIND and not self._hopeless():
             log(self._stage).error(
                 "restarting in this process: the Kafka client has hung too often", times=Watchdog._left_behind

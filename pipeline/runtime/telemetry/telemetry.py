@@ -84,6 +84,7 @@ class Telemetry:
             self._provider.add_span_processor(BatchSpanProcessor(self._collector))
         if settings.trace_file is not None:
             self._provider.add_span_processor(SimpleSpanProcessor(FileExporter(settings.trace_file)))
+        self._recording = bool(settings.otlp_endpoint) or settings.trace_file is not None
         self._tracer = self._provider.get_tracer("forebay")
         self._endpoint: Endpoint | None = None
         port, else_free = settings.metrics_port, settings.metrics_port is None
@@ -113,9 +114,12 @@ class Telemetry:
         """A span around one batch, named "<operation> <destination>" ("process flows").
 
         `parent` is the incoming message's traceparent; `links` are further ones (at most 32). An exception is
-        recorded and raised again.
+        recorded and raised again. Where spans go nowhere there is only what the message carries on.
         """
         context = traceparent.parse(parent)
+        if not self._recording:
+            yield Span(trace.NonRecordingSpan(traceparent.child_of(context)))
+            return
         linked = [trace.Link(parsed) for parsed in map(traceparent.parse, links[:MAX_LINKS]) if parsed is not None]
         operation, _, destination = name.partition(" ")
         with self._tracer.start_as_current_span(

@@ -1,5 +1,6 @@
 """W3C Trace Context in Kafka headers, parsed by hand: 1 µs where the propagation API takes 5."""
 
+import random
 import re
 
 from opentelemetry.trace import SpanContext, TraceFlags
@@ -7,6 +8,7 @@ from opentelemetry.trace import SpanContext, TraceFlags
 HEADER = "traceparent"
 LENGTH = 55
 PATTERN = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
+_SAMPLED = TraceFlags(TraceFlags.SAMPLED)
 
 
 def parse(value: bytes | str | None) -> SpanContext | None:
@@ -22,6 +24,14 @@ def parse(value: bytes | str | None) -> SpanContext | None:
     if trace_id == 0 or span_id == 0:
         return None
     return SpanContext(trace_id, span_id, is_remote=True, trace_flags=TraceFlags(int(match[3], 16)))
+
+
+def child_of(parent: SpanContext | None) -> SpanContext:
+    """The context of a span below the parent, sampled as that is; without one, of a trace of its own."""
+    if parent is None:
+        return SpanContext(random.getrandbits(128) or 1, random.getrandbits(64) or 1, False, _SAMPLED)
+    flags = TraceFlags(parent.trace_flags & TraceFlags.SAMPLED)
+    return SpanContext(parent.trace_id, random.getrandbits(64) or 1, False, flags)
 
 
 def render(context: SpanContext) -> str:

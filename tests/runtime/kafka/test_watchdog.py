@@ -53,6 +53,28 @@ def test_a_call_with_a_bound_returns_raises_or_is_left_behind() -> None:
     release.set()
 
 
+def test_calls_share_a_thread_that_ends_with_the_watchdog() -> None:
+    threads: list[threading.Thread] = []
+    watchdog = Watchdog("score", lambda: False, stuck_s=5.0)
+    for _ in range(3):
+        watchdog.call(lambda: threads.append(threading.current_thread()), 1.0)
+    assert len(set(threads)) == 1
+    del watchdog
+    threads[0].join(PATIENCE_S)
+    assert not threads[0].is_alive()
+
+
+def test_a_call_that_hangs_does_not_hold_up_the_next_one() -> None:
+    release = threading.Event()
+    watchdog = Watchdog("score", lambda: True, stuck_s=0.1)
+    with pytest.raises(LeftBehind):
+        watchdog.call(lambda: release.wait(PATIENCE_S), 0.1)
+    called: list[int] = []
+    watchdog.call(lambda: called.append(1), 1.0)
+    assert called == [1]
+    release.set()
+
+
 HANGS = """
 import pathlib, sys, threading
 from pipeline.runtime.kafka.watchdog import MAX_LEFT_BEHIND, LeftBehind, Watchdog

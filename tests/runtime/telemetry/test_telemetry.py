@@ -229,3 +229,18 @@ def test_by_default_each_stage_has_a_port_of_its_own_or_a_free_one() -> None:
     finally:
         first.close()
         second.close()
+
+
+def test_where_spans_go_nowhere_a_message_still_carries_the_trace_on() -> None:
+    telemetry = start("score", load_settings(metrics_port=-1))
+    try:
+        with telemetry.span("score features", PARENT, [PARENT], rows=4) as span:
+            span.set("late", 2)
+            assert span.traceparent.startswith(PARENT[:36]) and span.traceparent.endswith("-01")
+            assert span.traceparent != PARENT
+        with telemetry.span("score features") as one, telemetry.span("score features") as other:
+            assert one.traceparent[3:35] != other.traceparent[3:35]
+        with pytest.raises(ZeroDivisionError), telemetry.span("score features"):
+            raise ZeroDivisionError
+    finally:
+        telemetry.close()

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from opentelemetry.trace import SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from pipeline.runtime.wire.traceparent import parse, render
+from pipeline.runtime.wire.traceparent import child_of, parse, render
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 
@@ -62,6 +62,18 @@ def test_render_then_parse_is_the_same(context: SpanContext) -> None:
     header = render(context)
     assert parse(header) == context
     assert parse(header.encode()) == context
+
+
+@given(contexts)
+def test_a_child_is_in_its_parents_trace_and_sampled_as_it_is(parent: SpanContext) -> None:
+    child = child_of(parent)
+    assert child.is_valid and child.trace_id == parent.trace_id and child.span_id != parent.span_id
+    assert child.trace_flags == parent.trace_flags & TraceFlags.SAMPLED
+
+
+def test_without_a_parent_it_is_a_trace_of_its_own() -> None:
+    one, other = child_of(None), child_of(None)
+    assert one.is_valid and one.trace_id != other.trace_id and one.trace_flags == TraceFlags.SAMPLED
 
 
 @given(contexts)
