@@ -23,7 +23,7 @@ from pipeline.featurize.baseline.commands import carry_out
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
-from pipeline.featurize.sensor import Advanced, SensorInput, SensorState, advance_sensors
+from pipeline.featurize.sensor import Advanced, SensorInput, SensorState, advance_sensors, tight_sensors
 from pipeline.featurize.sensor_retention import cuts, expired, heard, retained
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
@@ -40,7 +40,7 @@ MAX_MESSAGE_BYTES = 2 * 1024 * 1024  # a quarter of what Kafka takes: rows are n
 # that begins in the middle lacks one for so long. Those of 256 sensors are 11 to 72 kB, in one message of 64.
 ALL_WATERMARKS_EVERY = 64
 
-TIGHTEN_EVERY = 64  # messages: so long may one waiting flow hold a whole message's memory
+TIGHTEN_EVERY = 64  # messages: for twice as many may one waiting flow hold a whole message's memory
 
 MAGIC = b"FOREBAY-PARTITION-3\n"
 
@@ -180,7 +180,7 @@ def _advance_rows(
     sensors = {name: sensor for name, sensor in sensors.items() if name in stay or not sensor.is_idle}
     notices = advanced.notices + _carry_out(sensors, facts.commands)
     if state.seq % TIGHTEN_EVERY == 0:
-        sensors = {name: sensor.tight() for name, sensor in sensors.items()}
+        sensors = tight_sensors(sensors)
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
     ordered = {name: sensors[name] for name in sorted(sensors)}
     heard_us = {name: heard_us[name] for name in ordered}
@@ -250,13 +250,11 @@ def _lowest(waiting: RawPosition | None, flows: pa.RecordBatch, start: int) -> R
 
 def _watermarks(
     state: PartitionState, names: Iterable[SensorName], lateness_of: Callable[[str], int]
-) -> tuple[SensorWatermark, ...]:
+) -> dict[SensorName, int]:
     """How far the event time of these sensors has come; a source that ended has none."""
-    return tuple(
-        SensorWatermark(*name, state.sensors[name].watermark_us(lateness_of(name[0])))
-        for name in names
-        if not state.sensors[name].is_idle
-    )
+    return {
+        name: sensor.watermark_us(lateness_of(name[0])) for name in names if not (sensor := state.sensors[name]).is_idle
+    }
 
 
 def _watermarks_to_send(
@@ -267,11 +265,14 @@ def _watermarks_to_send(
     lateness_of: Callable[[str], int],
 ) -> tuple[SensorWatermark, ...]:
     """The watermarks that the last of these messages carries: all now and then, else those that changed."""
+    known = dict[SensorName, int]()
     if messages[-1].facts.seq // ALL_WATERMARKS_EVERY > (before.seq - 1) // ALL_WATERMARKS_EVERY:
-        return _watermarks(after, after.sensors, lateness_of)
-    started_anew = {name for message in messages for name in message.facts.evicted}
-    known = _watermarks(before, before.sensors.keys() & set(touched) - started_anew, lateness_of)
-    return tuple(each for each in _watermarks(after, touched, lateness_of) if each not in known)
+        now = _watermarks(after, after.sensors, lateness_of)
+    else:
+        now = _watermarks(after, touched, lateness_of)
+        started_anew = {name for message in messages for name in message.facts.evicted}
+        known = _watermarks(before, before.sensors.keys() & set(touched) - started_anew, lateness_of)
+    return tuple(SensorWatermark(*name, time_us) for name, time_us in now.items() if known.get(name) != time_us)
 
 
 def split_message(

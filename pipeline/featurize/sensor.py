@@ -1,17 +1,19 @@
 """Sensors' featurize: flows in, flows in event-time order with their features out, and the state in between.
 
 What costs the same for few rows as for many (columns gathered, made into arrays, into features) is done once for all
-sensors of a message; only order and windows are computed sensor by sensor.
+sensors of a message, and so is their order; only windows and baselines are computed sensor by sensor.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline.judge import SensorBaseline, judge
 from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
@@ -19,9 +21,9 @@ from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.flow_features import LARGEST
 from pipeline.featurize.ordering import pairing
-from pipeline.featurize.ordering.buffer import Keys, Pool, Waiting, keys_of, waiting_in
+from pipeline.featurize.ordering.buffer import Keys, Pool, Waiting, concatenated, keys_of, tight, waiting_in
 from pipeline.featurize.ordering.merge import merge_records
-from pipeline.featurize.ordering.reorder import MAX_WAITING, NO_WATERMARK, Order, reorder
+from pipeline.featurize.ordering.reorder import MAX_WAITING, NO_WATERMARK, Order, Sensors, reorder
 from pipeline.featurize.rows import Rows
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
@@ -74,11 +76,6 @@ class SensorState:
             return watermark_us
         return min(watermark_us, int(self.waiting.keys.end_us[0]))  # a record that waits for its other half
 
-    def tight(self) -> "SensorState":
-        """The same, without the memory of messages whose other flows have been released (buffer.py)."""
-        waiting = self.waiting.tight()
-        return self if waiting is self.waiting else replace(self, waiting=waiting)
-
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":
         """The state of a sensor that has sent nothing yet."""
@@ -114,8 +111,17 @@ class Advanced(NamedTuple):
     notices: tuple[Notice, ...]
 
 
-class OrderedInput(NamedTuple):
-    """A sensor's flows in order: the pool indices of those that waited and those that came, their keys, their order."""
+def tight_sensors(sensors: Mapping[SensorName, SensorState]) -> dict[SensorName, SensorState]:
+    """The same sensors, without the memory of messages whose other flows have been released (buffer.py)."""
+    waiting = tight([sensor.waiting for sensor in sensors.values()])
+    return {
+        name: sensor if sensor.waiting is each else replace(sensor, waiting=each)
+        for (name, sensor), each in zip(sensors.items(), waiting, strict=True)
+    }
+
+
+class Ordered(NamedTuple):
+    """All sensors' flows in order: pool indices of those that waited and those that came, their keys, their order."""
 
     indices: Ints
     keys: Keys
@@ -123,12 +129,12 @@ class OrderedInput(NamedTuple):
 
     @property
     def released(self) -> Ints:
-        """Pool indices of the released flows."""
+        """Pool indices of the released flows, sensor by sensor."""
         return self.indices[self.order.released]
 
     @property
     def late(self) -> Ints:
-        """Pool indices of the late flows."""
+        """Pool indices of the late flows, sensor by sensor."""
         return self.indices[self.order.late]
 
 
@@ -156,8 +162,8 @@ def advance_sensors(
     sorted by (end_ts_us, record_id, raw position), sensors as in `inputs`; then all late flows in raw order. Values do
     not depend on how the log is cut into batches, or on what other sensors there are.
     """
-    pool = Pool([batch for sensor in inputs for batch in sensor.state.waiting.batches] + [flows])
-    ordered = _all_ordered(inputs, pool, keys_of(flows), max_waiting)
+    pool = Pool((sensor.state.waiting for sensor in inputs), flows)
+    ordered = _ordered(inputs, pool, flows, max_waiting)
     released = _released(ordered, pool)
     leaving, on_time = released.flows, released.on_time
     feature_set = inputs[0].state.feature_set
@@ -169,7 +175,8 @@ def advance_sensors(
     for sensor, order in zip(inputs, released.orders, strict=True):
         windows = {name: window for name, window in sensor.state.windows.items() if name in calendars.names}
         calendar_of = calendars.of(sensor.site, end_us[order])
-        for number in [0] if calendar_of is None else np.unique(calendar_of).tolist():
+        numbers = [0] if calendar_of is None else np.unique(calendar_of).tolist()
+        for number in numbers if len(order) else ():  # most sensors of a message may release nothing
             chosen, name = order if calendar_of is None else order[calendar_of == number], calendars.names[number]
             before = windows[name] if name in windows else computation.empty()
             windows[name] = computation.windows(before, rows, chosen, chosen >= on_time, bounds, matrix)
@@ -179,24 +186,10 @@ def advance_sensors(
     ]
     read = rows if isinstance(rows, Rows) else None
     baselines, judged, notices = judge(of_sensors, released.orders, on_time, leaving, read, matrix, feature_set)
-    states = []
-    for base, sensor, each, windows, baseline in zip(
-        released.bases, inputs, ordered, windows_of, baselines, strict=False
-    ):
-        last_us = int(end_us[base + len(each.order.released) - 1]) if len(each.order.released) else NO_WATERMARK
-        states.append(_after(sensor, each, pool, windows, baseline, last_us))
+    states = _after(inputs, ordered, pool, windows_of, baselines, end_us)
     columns = [*leaving.columns, pa.array(released.late_by_us), *judged, matrix_column(matrix)]
     rows_out = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
     return Advanced(states, rows_out, tuple(notices))
-
-
-def _all_ordered(inputs: Sequence[SensorInput], pool: Pool, new_keys: Keys, max_waiting: int) -> list[OrderedInput]:
-    """Each sensor's flows in event-time order; the pool holds what waited, sensor by sensor, and then what came."""
-    first, ordered = 0, []
-    for sensor in inputs:
-        ordered.append(_ordered(sensor, pool, first, new_keys, max_waiting))
-        first += len(sensor.state.waiting.batches)
-    return ordered
 
 
 class Released(NamedTuple):
@@ -217,63 +210,78 @@ class Released(NamedTuple):
         return int(self.bases[-1])
 
 
-def _released(ordered: Sequence[OrderedInput], pool: Pool) -> Released:
+def _released(ordered: Ordered, pool: Pool) -> Released:
     """The flows that sensors release, records of one flow merged."""
-    bases = np.cumsum([0, *(len(each.order.released) for each in ordered)])
-    late = np.sort(np.concatenate([each.late for each in ordered]))
-    leaving = pool.rows(np.concatenate([*(each.released for each in ordered), late]))
-    joining = np.concatenate([each.indices[each.order.joining] for each in ordered])
-    if len(joining):
-        into = np.concatenate([base + each.order.into for base, each in zip(bases, ordered, strict=False)])
-        leaving = merge_records(leaving, pool.rows(joining), into)
-    # Views, merged and restored rows lie in memory differently, and the wire would show it; copied, they do not.
-    leaving = leaving.take(pa.array(np.arange(len(leaving))))
-    late_by_us, orders = np.zeros(len(leaving), np.int64), []
-    for base, each in zip(bases, ordered, strict=False):
-        late_rows = int(bases[-1]) + np.searchsorted(late, each.late)
-        late_by_us[late_rows] = each.order.late_by_us
-        orders.append(np.insert(base + np.arange(len(each.order.released)), each.order.late_after, late_rows))
-    return Released(leaving, bases, late_by_us, orders)
+    order, bases, late = ordered.order, ordered.order.released_bounds, np.sort(ordered.late)
+    leaving = pool.rows(np.concatenate((ordered.released, late)))
+    if len(order.joining):
+        leaving = merge_records(leaving, pool.rows(ordered.indices[order.joining]), order.into)
+        # Merged rows lie in memory differently, and the wire would show it; copied, they do not.
+        leaving = leaving.take(pa.array(np.arange(len(leaving))))
+    late_by_us, counted = np.zeros(len(leaving), np.int64), np.arange(bases[-1])
+    if len(late):
+        late_rows = bases[-1] + np.searchsorted(late, ordered.late)
+        late_by_us[late_rows] = order.late_by_us
+        counted = np.insert(counted, np.repeat(bases[:-1], np.diff(order.late_bounds)) + order.late_after, late_rows)
+    bounds = (bases + order.late_bounds).tolist()
+    return Released(leaving, bases, late_by_us, [counted[start:end] for start, end in pairwise(bounds)])
 
 
-def _ordered(sensor: SensorInput, pool: Pool, first: int, new_keys: Keys, max_waiting: int) -> OrderedInput:
-    """A sensor's flows in event-time order; its waiting batches begin at number `first` of the pool."""
-    waiting = sensor.state.waiting
-    waited = pool.starts[first + waiting.batch] + waiting.row
-    indices = np.concatenate((waited, pool.starts[-2] + sensor.rows))
-    new = new_keys if len(sensor.rows) == len(new_keys.end_us) else new_keys.at(sensor.rows)
-    keys = waiting.keys.concatenated(new) if len(waited) else new
+def _ordered(inputs: Sequence[SensorInput], pool: Pool, flows: pa.RecordBatch, max_waiting: int) -> Ordered:
+    """All sensors' flows in event-time order: those that wait, and those that came in `flows`, all in the pool."""
+    waiting = [sensor.state.waiting for sensor in inputs if len(sensor.state.waiting)]
+    new, keys = np.concatenate([sensor.rows for sensor in inputs]), keys_of(flows)
+    if len(inputs) > 1 or len(new) < len(flows):
+        keys = keys.at(new)
+    if waiting:
+        keys = concatenated([*(each.keys for each in waiting), keys])
+    indices = np.concatenate([*(pool.indices_of(each) for each in waiting), pool.start_of(flows) + new])
+    sensors = Sensors(
+        np.array([sensor.state.latest_us for sensor in inputs], np.int64),
+        np.array([sensor.lateness_us for sensor in inputs], np.int64),
+        np.array([sensor.ended or sensor.silent for sensor in inputs], np.bool_),
+        np.array([sensor.window_us for sensor in inputs], np.int64),
+    )
+    has_parts = sensors.window_us.any() and any(pairing.has_parts(batch) for batch in pool.batches)
     order = reorder(
         keys,
-        len(waited),
-        sensor.state.latest_us,
-        sensor.lateness_us,
-        sensor.ended or sensor.silent,
+        np.array([len(sensor.state.waiting) for sensor in inputs], np.int64),
+        np.array([len(sensor.rows) for sensor in inputs], np.int64),
+        sensors,
         max_waiting,
-        sensor.window_us,
-        lambda chosen: pool.rows(indices[chosen], pairing.COLUMNS),
+        (lambda chosen: pool.rows(indices[chosen], pairing.COLUMNS)) if has_parts else None,
     )
-    return OrderedInput(indices, keys, order)
+    return Ordered(indices, keys, order)
 
 
 def _after(
-    sensor: SensorInput,
-    ordered: OrderedInput,
+    inputs: Sequence[SensorInput],
+    ordered: Ordered,
     pool: Pool,
-    windows: Mapping[str, Any],
-    baseline: Baseline,
-    last_us: int,
-) -> SensorState:
-    """The sensor's state after a batch whose last on-time flow ended at `last_us`."""
-    state, order = sensor.state, ordered.order
-    if sensor.ended:
-        return SensorState(Waiting.none(), NO_WATERMARK, {}, feature_set=state.feature_set, baseline=baseline)
-    latest_us = order.latest_us
-    if sensor.silent and len(order.released):  # a second tick finds nothing that waits, and changes nothing
-        latest_us = max(latest_us, last_us + sensor.lateness_us)
-    waiting = waiting_in(pool, ordered.keys.at(order.waiting), ordered.indices[order.waiting])
-    released_early = state.released_early + order.released_early
-    return SensorState(waiting, latest_us, windows, released_early, state.feature_set, baseline)
+    windows_of: Sequence[Mapping[str, Any]],
+    baselines: Sequence[Baseline],
+    end_us: Ints,
+) -> list[SensorState]:
+    """The sensors' states after a batch; end_us: of the flows that left, first those on time, sensor by sensor."""
+    order = ordered.order
+    waiting_of = waiting_in(pool, ordered.keys.at(order.waiting), ordered.indices[order.waiting], order.waiting_bounds)
+    released, states = order.released_bounds.tolist(), []
+    of_sensors = zip(
+        inputs, waiting_of, order.latest_us.tolist(), order.released_early.tolist(), windows_of, baselines, strict=True
+    )
+    for number, (sensor, waiting, latest_us, released_early, windows, baseline) in enumerate(of_sensors):
+        state = sensor.state
+        if sensor.ended:
+            states.append(
+                SensorState(Waiting.none(), NO_WATERMARK, {}, feature_set=state.feature_set, baseline=baseline)
+            )
+            continue
+        # A second tick finds nothing that waits, and changes nothing.
+        if sensor.silent and released[number + 1] > released[number]:
+            latest_us = max(latest_us, int(end_us[released[number + 1] - 1]) + sensor.lateness_us)
+        early = state.released_early + released_early
+        states.append(SensorState(waiting, latest_us, windows, early, state.feature_set, baseline))
+    return states
 
 
 def advance(

@@ -81,7 +81,7 @@ class Stages:
     """The stages' steps, one after the other, with the state that each has between messages."""
 
     def __init__(self, folder: Path) -> None:
-        settings = load_settings(registry_uri=folder / "models", archive_uri=folder / "archive")
+        self._settings = settings = load_settings(registry_uri=folder / "models", archive_uri=folder / "archive")
         self.times = Times()
         self._models = ModelCache(settings.model, folder_or_storage(settings.registry_uri, "models"), "cpu")
         self._ledger = PromotionLedger(1)
@@ -106,7 +106,9 @@ class Stages:
 
     def _featurized(self, payload: bytes) -> list[bytes]:
         flows, facts = read(payload, FlowsFacts, at("flows"))
-        self._featurize, messages = advance_partition(self._featurize, flows, facts, self._flows_offset, lambda _: 0)
+        self._featurize, messages = advance_partition(
+            self._featurize, flows, facts, self._flows_offset, self._settings.lateness_of, self._settings.stitch_of
+        )
         self._flows_offset += 1
         return [write(each.rows, each.facts) for each in messages]
 

@@ -93,24 +93,41 @@ def test_an_end_of_a_sensor_never_heard_of() -> None:
 
 @pytest.mark.slow
 @settings(max_examples=20, deadline=None)
-@given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.booleans())
-def test_sensors_do_not_touch_each_other(rows: list[dict[str, Any]], cuts: list[int], saved: bool) -> None:
-    named = [{**row, "sensor": f"s{number % 3}"} for number, row in enumerate(rows)]
+@given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.booleans(), st.sampled_from([0, 2 * SECOND]))
+def test_sensors_do_not_touch_each_other(
+    rows: list[dict[str, Any]], cuts: list[int], saved: bool, stitch_us: int
+) -> None:
+    """Of three sensors the first sends each direction as a record of its own."""
+    named = [{**row, "sensor": f"s{number % 3}", "is_biflow": number % 3 > 0} for number, row in enumerate(rows)]
     flows, state, out = batch(named), PartitionState.empty(), []
     edges = [0, *sorted(min(cut, len(rows)) for cut in cuts), len(rows)]
     for start, end in pairwise(edges):
-        state, [(part, _)] = advance_partition(state, flows.slice(start, end - start), _facts(end), end, _two_seconds)
+        state, [(part, _)] = advance_partition(
+            state, flows.slice(start, end - start), _facts(end), end, _two_seconds, lambda _site: stitch_us
+        )
         out.append(part)
         if saved:
             state = saved_again(state)
     ends = _facts(99, *(("plant", f"s{n}") for n in range(3)))
-    state, [(part, _)] = advance_partition(state, flows.slice(0, 0), ends, 99, _two_seconds)
+    state, [(part, _)] = advance_partition(state, flows.slice(0, 0), ends, 99, _two_seconds, lambda _site: stitch_us)
     alone = [
-        featurize_file_rows(flows.take(pa.array(np.arange(n, len(rows), 3))), 2 * SECOND)
+        featurize_file_rows(flows.take(pa.array(np.arange(n, len(rows), 3))), 2 * SECOND, window_us=stitch_us)
         for n in range(min(3, len(rows)))
     ]
     assert by_position([*out, part]) == by_position(alone)
     assert not any(evicted(state).values())
+
+
+def test_what_waits_of_many_sensors_lies_in_the_messages_it_came_in() -> None:
+    """What a message costs must not grow with the square of the sensors: they share what they wait in."""
+    state, messages = PartitionState.empty(), 5
+    for number in range(messages):
+        rows = [{"sensor": f"s{sensor}", "at": number / 10} for sensor in range(40)]
+        flows = batch(rows, first_offset=40 * number)
+        state, _ = advance_partition(state, flows, _facts(40 * number + 39), number, _two_seconds, _two_seconds)
+    waiting = [sensor.waiting for sensor in state.sensors.values()]
+    assert [len(each) for each in waiting] == [messages] * 40
+    assert len({id(each.batches) for each in waiting}) == 1 and len(waiting[0].batches) == messages
 
 
 def test_saved_and_restored() -> None:

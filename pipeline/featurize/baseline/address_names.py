@@ -25,16 +25,17 @@ def remember(
     """Note the addresses of these rows of a batch, in their order, as far as there is room."""
     if not len(rows) or len(names) >= MOST_NAMES:
         return
-    keys = np.column_stack((flow.src[rows], flow.dst[rows])).ravel()
-    distinct, first = np.unique(keys, return_index=True)
-    room = MOST_CHARACTERS - _characters(names)
-    for key, at in sorted(zip(distinct.tolist(), first.tolist(), strict=True), key=lambda pair: pair[1]):
-        if key in names or key == int(OUTSIDE) or len(names) >= MOST_NAMES:
-            continue
+    keys = np.column_stack((flow.src[rows], flow.dst[rows])).ravel().tolist()
+    first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
+    new = first.keys() - names.keys() - {int(OUTSIDE)}
+    room = MOST_CHARACTERS - _characters(names) if new else 0
+    for at in sorted(first[key] for key in new):
+        if len(names) >= MOST_NAMES:
+            return
         column = src if at % 2 == 0 else dst
         name = column[int(rows[at // 2])].as_py()
         if name and len(name) < room:  # saved as lines, of which an empty one alone is none
-            names[key] = name
+            names[keys[at]] = name
             room -= len(name) + 1
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from pipeline.contracts.baseline import Evidence, Phase
+from pipeline.contracts.baseline import Phase
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline import kinds as of_kinds
@@ -16,16 +16,11 @@ from pipeline.featurize.baseline.baseline_notices import notices_of_block
 from pipeline.featurize.baseline.coordinates import Points
 from pipeline.featurize.baseline.keys import LEARNT, FlowRelations
 from pipeline.featurize.baseline.learning import (
+    BINS,
     BLOCK,
     BLOCK_ENDS_US,
-    BOUND,
-    LEARNS_SINCE_US,
-    LEARNT_US,
-    NUMBER,
-    PHASE,
-    TALK_SQUARES,
+    Judged,
     Seen,
-    bins_of,
     take,
 )
 from pipeline.featurize.baseline.phases import await_first, begin, close_block
@@ -38,23 +33,16 @@ RELATIONS_A_FLOW = 14
 Order = npt.NDArray[np.int64]
 
 
-class Judged(NamedTuple):
-    """What baselines say of n flows, (n,) each."""
-
-    seen: Seen
-    phase: npt.NDArray[np.uint8]
-    bound: npt.NDArray[np.int64]
-    p_value: npt.NDArray[np.float32]
-    number: npt.NDArray[np.uint32]
-
-
 class FlowBatch(NamedTuple):
-    """n flows of any sensors as baselines read them: times, points, relations, and both addresses in words."""
+    """n flows of any sensors as baselines read them: times, points, relations, how many industrial functions each asked
+    for, None where none did, and both addresses in words.
+    """
 
     start_us: npt.NDArray[np.int64]
     end_us: npt.NDArray[np.int64]
     points: Points
     relations: FlowRelations
+    functions: npt.NDArray[np.int64] | None
     src_addr: pa.Array
     dst_addr: pa.Array
 
@@ -84,7 +72,9 @@ def advance(
         return baseline, notices
     clock = baseline.clock
     # Late flows stand where they came; they close no block.
-    reached_us = np.maximum.accumulate(np.where(late, np.iinfo(np.int64).min, flows.end_us[order]))
+    reached_us = flows.end_us[order]
+    if late.any():
+        reached_us = np.maximum.accumulate(np.where(late, np.iinfo(np.int64).min, reached_us))
     if baseline.phase == Phase.NONE:
         await_first(clock)
     if not baseline.has_begun and not late.all():
@@ -111,45 +101,31 @@ def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Le
     return notices
 
 
-def _name_older(
-    evidence: npt.NDArray[np.uint32], order: Order, start_us: npt.NDArray[np.int64], clock: npt.NDArray[np.int64]
-) -> None:
-    """Say of flows with evidence that they began while everything was learnt: a connection of hours is written when it
-    ends. Who began before the sensor was there, as a clock at 1970 has it, is not among them.
-    """
-    began_us = start_us[order]
-    is_older = (began_us >= clock[LEARNS_SINCE_US]) & (began_us < clock[LEARNT_US]) & (evidence[order] != 0)
-    evidence[order[is_older]] |= np.uint32(Evidence.SINCE_LEARNING)
-
-
 def _within_block(
     baseline: Baseline, order: Order, late: npt.NDArray[np.bool_], flows: FlowBatch, judged: Judged
 ) -> Baseline:
     relations = flows.relations
-    functions = int((relations.function_end[order] - relations.function_start[order]).sum())
+    functions = 0 if flows.functions is None else int(flows.functions[order].sum())
     baseline = baseline._replace(
         kinds=of_kinds.grown(baseline.kinds, len(order)),
         relations=of_relations.grown(baseline.relations, RELATIONS_A_FLOW * len(order) + functions),
     )
-    clock, seen = baseline.clock, judged.seen
-    judged.phase[order], judged.number[order] = clock[PHASE], clock[NUMBER]
-    of_talk = max(clock[BOUND], TALK_SQUARES)
-    judged.bound[order] = np.where(relations.has_transport[order], clock[BOUND], of_talk)
-    take(
+    new = take(
         order,
         late,
+        flows.start_us,
         flows.end_us,
         flows.points,
         relations,
-        judged.bound,
         baseline.kinds,
         baseline.relations,
-        clock,
-        baseline.histogram[0],
-        seen,
+        baseline.clock,
+        baseline.histogram,
+        judged,
         np.empty(LEARNT, np.int64),
+        np.empty(BINS, np.float32),
     )
-    _name_older(seen.evidence, order, flows.start_us, clock)
-    judged.p_value[order] = baseline.p_values()[bins_of(seen.squares[order])]
-    remember(baseline.names, order[(seen.evidence[order] != 0) & ~late], relations, flows.src_addr, flows.dst_addr)
+    if new:
+        rows = order[(judged.seen.evidence[order] != 0) & ~late]
+        remember(baseline.names, rows, relations, flows.src_addr, flows.dst_addr)
     return baseline

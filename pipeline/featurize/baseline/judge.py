@@ -39,11 +39,14 @@ def has_baselines(feature_set: FeatureSet) -> bool:
 
 def flow_batch(flows: pa.RecordBatch, matrix: npt.NDArray[np.float32], rows: Rows | None = None) -> FlowBatch:
     """N flows with their features (n, F) as baselines read them; rows: their `rows_of`, where it is at hand."""
+    relations = flow_relations(flows, rows_of(flows) if rows is None else rows)
+    functions = relations.function_end - relations.function_start
     return FlowBatch(
         flows.column("start_ts_us").to_numpy(),
         flows.column("end_ts_us").to_numpy(),
         points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)])),
-        flow_relations(flows, rows_of(flows) if rows is None else rows),
+        relations,
+        functions if functions.any() else None,
         flows.column("src_addr"),
         flows.column("dst_addr"),
     )

@@ -96,7 +96,7 @@ TALK_SQUARES = of_kinds.squared(2.6)
     _AT_TARGET,
     *_,  # of no use in here
 ) = (int(bit) for bit in Evidence)
-_SHOWN = int(SHOWN)
+_SHOWN, _SINCE_LEARNING = int(SHOWN), int(Evidence.SINCE_LEARNING)
 _NO_EVIDENCE = (DST_ADDRESS_KEY, DST_DEVICE_KEY)
 """A new target is in who uses it."""
 _SETTLING, _ANCHORED = int(Phase.SETTLING), int(Phase.ANCHORED)
@@ -128,6 +128,30 @@ class Seen(NamedTuple):
     squares: npt.NDArray[np.int64]
     evidence: npt.NDArray[np.uint32]
     others: npt.NDArray[np.uint16]
+
+
+class Judged(NamedTuple):
+    """What baselines say of n flows, (n,) each; p_value: share of a sensor's flows that were at least so strange."""
+
+    seen: Seen
+    phase: npt.NDArray[np.uint8]
+    bound: npt.NDArray[np.int64]
+    p_value: npt.NDArray[np.float32]
+    number: npt.NDArray[np.uint32]
+
+
+@compiled
+def _shares(settled: npt.NDArray[np.int64], out: npt.NDArray[np.float32]) -> None:
+    """Fill out (BINS,): share of the flows while the sensor settled, by bin in settled (BINS,), that were at least so
+    strange; never 0.
+    """
+    total = 0
+    for number in range(BINS):
+        total += settled[number]
+    farther = total
+    for number in range(BINS):
+        out[number] = np.float32((farther + 1) / (total + 1))
+        farther -= settled[number]
 
 
 @compiled
@@ -310,6 +334,14 @@ def _count(clock: npt.NDArray[np.int64], squares: int, evidence: int) -> None:
 
 
 @compiled
+def _since(clock: npt.NDArray[np.int64], start_us: int) -> int:
+    """What is said beside evidence of a flow that began while everything was learnt: a connection of hours is written
+    when it ends. Who began before the sensor was there, as a clock at 1970 has it, is not among them.
+    """
+    return _SINCE_LEARNING if clock[LEARNS_SINCE_US] <= start_us < clock[LEARNT_US] else 0
+
+
+@compiled
 def _look_up(relations: Relations, keys: Keys, row: int, entries: npt.NDArray[np.int64]) -> bool:
     """Write where a flow's relations stand, 0 for those it has not or that are not known.
 
@@ -384,24 +416,30 @@ def _learn_kind(
 def take(
     order: npt.NDArray[np.int64],
     late: npt.NDArray[np.bool_],
+    start_us: npt.NDArray[np.int64],
     end_us: npt.NDArray[np.int64],
     points: Points,
     flow: FlowRelations,
-    bound: npt.NDArray[np.int64],
     kinds: Kinds,
     relations: Relations,
     clock: npt.NDArray[np.int64],
     histogram: npt.NDArray[np.int64],
-    seen: Seen,
+    judged: Judged,
     entries: npt.NDArray[np.int64],
-) -> None:
-    """Take flows `order` of a batch through the baseline; the phase does not change meanwhile.
+    shares: npt.NDArray[np.float32],
+) -> int:
+    """Take flows `order` of a batch through the baseline; how many of them, late ones aside, show something new.
 
-    late: (len(order),) a late flow is only judged. bound: (n,) from which distance on each flow is strange. kinds,
-    relations, clock, histogram are written to, and `seen` at the flows' rows. entries: (LEARNT,) room for look-ups.
+    The phase does not change meanwhile. late: (len(order),) a late flow is only judged. kinds, relations, clock,
+    histogram (2, BINS) are written to, and `judged` at the flows' rows. entries (LEARNT,), shares (BINS,): room to work
+    in.
     """
+    seen, settled, new = judged.seen, histogram[0], 0
+    _shares(histogram[1], shares)
+    phase, number, of_talk = clock[PHASE], clock[NUMBER], max(clock[BOUND], TALK_SQUARES)
     for at in range(len(order)):
         row = order[at]
+        bound = clock[BOUND] if flow.has_transport[row] else of_talk
         is_known = _look_up(relations, flow.keys, row, entries) and flow.function_start[row] == flow.function_end[row]
         use = flow.use[row]
         between = entries[USE_KEY] if use != 0 else entries[TALK_KEY]
@@ -412,16 +450,20 @@ def take(
             )
             evidence, others = _MORE_BYTES if sends_more else 0, 0
         else:
-            evidence, others = _evidence(relations, flow, row, clock[PHASE], clock[BLOCK])
-        if squares >= bound[row]:
+            evidence, others = _evidence(relations, flow, row, phase, clock[BLOCK])
+        if squares >= bound:
             evidence |= _STRANGE
-        if clock[PHASE] == _SETTLING and clock[NEWS] > MOST_NEWS:
+        if phase == _SETTLING and clock[NEWS] > MOST_NEWS:
             evidence |= _MUCH_IS_NEW
-        seen.squares[row], seen.evidence[row], seen.others[row] = squares, evidence, others
+        judged.phase[row], judged.number[row], judged.bound[row] = phase, number, bound
+        judged.p_value[row] = shares[_bin(squares)]
+        seen.squares[row], seen.others[row] = squares, others
+        seen.evidence[row] = evidence | _since(clock, start_us[row]) if evidence else 0
         if late[at]:
             continue
+        new += evidence != 0
         _count(clock, squares, evidence)
-        learns = clock[PHASE] != _ANCHORED or (evidence & _SHOWN) != 0
+        learns = phase != _ANCHORED or (evidence & _SHOWN) != 0
         now_s = seconds(clock, end_us[row])
         if end_us[row] - clock[LAST_US] > IDLE_US:
             clock[RESUMED_S] = now_s
@@ -430,5 +472,6 @@ def take(
             _learn_relations(relations, flow, row, learns, clock, now_s)
             between = find(relations.table, use if use != 0 else flow.talk[row])
         _learn_kind(
-            kinds, relations, clock, histogram, points[row], between, kind, squares, flow.sent_bits[row], learns, now_s
+            kinds, relations, clock, settled, points[row], between, kind, squares, flow.sent_bits[row], learns, now_s
         )
+    return new

@@ -6,7 +6,7 @@ import pyarrow as pa
 from pipeline.contracts.envelope import SensorName
 from pipeline.featurize.baseline import kinds as of_kinds
 from pipeline.featurize.baseline import relations as of_relations
-from pipeline.featurize.baseline.advance import Judged, advance, nothing_judged
+from pipeline.featurize.baseline.advance import advance, nothing_judged
 from pipeline.featurize.baseline.judge import flow_batch
 from pipeline.featurize.baseline.learning import (
     BEGAN_US,
@@ -16,6 +16,7 @@ from pipeline.featurize.baseline.learning import (
     LEARNS_SINCE_US,
     LEARNT_US,
     SINCE_US,
+    Judged,
     bins_of,
 )
 from pipeline.featurize.baseline.phases import anchor

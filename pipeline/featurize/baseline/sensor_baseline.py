@@ -44,12 +44,6 @@ class Baseline(NamedTuple):
         """How far learning has got."""
         return Phase(int(self.clock[PHASE]))
 
-    def p_values(self) -> npt.NDArray[np.float32]:
-        """(BINS,) float32: share of the flows while the sensor settled that were at least so strange; never 0."""
-        farther = self.histogram[1, ::-1].cumsum()[::-1]
-        shares: npt.NDArray[np.float32] = ((farther + 1) / (farther[0] + 1)).astype(np.float32)
-        return shares
-
 
 def no_baseline() -> Baseline:
     """The baseline of a sensor that has sent nothing."""

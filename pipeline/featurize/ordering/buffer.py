@@ -4,8 +4,9 @@ A message's flows stay in the message's own memory. A flow that waits is known b
 copied once, when it is released, however many messages it waits through.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,12 +15,12 @@ import pyarrow as pa
 
 from schemas.fields import arrow_schema
 
-# A sensor's waiting flows lie in no more batches than this; then they are copied into one.
+# Sensors' waiting flows lie in no more batches than this; then they are copied into one.
 MAX_BATCHES = 64
 # Rows held in memory for each row that waits: one waiting flow must not hold a message of thousands.
 MAX_ROWS_PER_WAITING = 4
-# Runs of rows that are gathered run by run; for more of them it is cheaper to gather batch by batch and sort back.
-MAX_RUNS = 64
+# Rows copied for each that is wanted, of several batches: a copy of whole columns costs a half of one row by row.
+MAX_ROWS_PER_WANTED = 2
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,9 +38,10 @@ class Keys(NamedTuple):
         """The keys of the flows at these indices."""
         return Keys(*(key[indices] for key in self))  # type: ignore[arg-type]  # each is of its own type
 
-    def concatenated(self, others: "Keys") -> "Keys":
-        """These flows' keys and the others' after them."""
-        return Keys(*(np.concatenate((key, other)) for key, other in zip(self, others, strict=True)))  # type: ignore[arg-type]
+
+def concatenated(keys: Sequence[Keys]) -> Keys:
+    """Several flows' keys one after the other."""
+    return Keys(*(np.concatenate(columns) for columns in zip(*keys, strict=True)))
 
 
 _COLUMNS = ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us")
@@ -51,59 +53,75 @@ def keys_of(flows: pa.RecordBatch) -> Keys:
 
 
 class Pool:
-    """Batches of the `flow` schema side by side: row r of batch b has the index starts[b] + r."""
+    """Different batches of the `flow` schema side by side: row r of batch b has the index starts[b] + r.
 
-    def __init__(self, batches: Sequence[pa.RecordBatch]) -> None:
-        self.batches = batches
-        self.starts = np.cumsum([0, *map(len, batches)])
+    Sensors whose flows wait in the same messages share a tuple of them: what a pool costs hardly grows with sensors.
+    """
+
+    def __init__(self, waiting: Iterable["Waiting"], *batches: pa.RecordBatch) -> None:
+        """All batches of what waits, and these after them."""
+        held = {id(each.batches): each.batches for each in waiting}
+        different = {id(batch): batch for together in (*held.values(), batches) for batch in together}
+        self.batches = list(different.values())
+        self.starts = np.cumsum([0, *map(len, self.batches)])
+        self._start_of: dict[int, int] = dict(zip(different, self.starts.tolist(), strict=False))
+        self._starts_of = {
+            key: np.array([self.start_of(batch) for batch in together], np.int64) for key, together in held.items()
+        }
+
+    def start_of(self, batch: pa.RecordBatch) -> int:
+        """The index of the first row of a batch, one of the pool's."""
+        return self._start_of[id(batch)]
+
+    def indices_of(self, waiting: "Waiting") -> Ints:
+        """Where a sensor's waiting flows are, in their order; it is among those the pool was made of."""
+        indices: Ints = self._starts_of[id(waiting.batches)][waiting.batch] + waiting.row
+        return indices
 
     def batch_of(self, indices: Ints) -> Ints:
         """(n,) the number of the batch that each index lies in."""
         return np.searchsorted(self.starts, indices, "right") - 1
 
     def rows(self, indices: Ints, columns: Sequence[str] | None = None) -> pa.RecordBatch:
-        """The rows at these indices, in this order; a view where the indices are consecutive."""
-        batches = self.batches if columns is None else [batch.select(list(columns)) for batch in self.batches]
-        if not len(indices):
-            return batches[-1].slice(0, 0)
+        """The rows at these indices, in this order, in memory of their own: laid out alike wherever they lay."""
         of = self.batch_of(indices)
-        cuts = np.flatnonzero(np.diff(of)) + 1
-        if len(cuts) < MAX_RUNS:
-            runs = np.split(indices, cuts)
-            numbers = of[np.concatenate(([0], cuts))].tolist()
-            parts = [rows_at(batches[n], run - self.starts[n]) for n, run in zip(numbers, runs, strict=True)]
-            return _concatenated(parts)
-        order = np.argsort(of, kind="stable")
-        numbers, firsts = np.unique(of[order], return_index=True)
-        runs = np.split(indices[order], firsts[1:])
-        parts = [rows_at(batches[n], run - self.starts[n]) for n, run in zip(numbers.tolist(), runs, strict=True)]
-        back = np.empty(len(indices), np.int64)
-        back[order] = np.arange(len(indices))
-        return _concatenated(parts).take(pa.array(back))
+        numbers = np.unique(of).tolist()
+        if len(numbers) <= 1:
+            number = numbers[0] if numbers else len(self.batches) - 1
+            return self._batch(number, columns).take(pa.array(indices - self.starts[number]))
+        place, parts, size = np.empty(len(indices), np.int64), [], 0
+        for number in numbers:
+            at = np.flatnonzero(of == number)
+            part, rows = _part(self._batch(number, columns), indices[at] - self.starts[number])
+            place[at] = size + rows
+            parts.append(part)
+            size += len(part)
+        return pa.concat_batches(parts).take(pa.array(place))
+
+    def _batch(self, number: int, columns: Sequence[str] | None) -> pa.RecordBatch:
+        return self.batches[number] if columns is None else self.batches[number].select(list(columns))
 
 
-def _concatenated(parts: list[pa.RecordBatch]) -> pa.RecordBatch:
-    return parts[0] if len(parts) == 1 else pa.concat_batches(parts)
-
-
-def rows_at(flows: pa.RecordBatch, indices: Ints) -> pa.RecordBatch:
-    """The rows at these indices, in this order; a view where the indices are consecutive."""
-    if len(indices) == 0:
-        return flows.slice(0, 0)
-    first = int(indices[0])
-    if int(indices[-1]) - first + 1 == len(indices) and np.array_equal(indices, np.arange(first, first + len(indices))):
-        return flows.slice(first, len(indices))
-    return flows.take(pa.array(indices))
+def _part(batch: pa.RecordBatch, rows: Ints) -> tuple[pa.RecordBatch, Ints]:
+    """Some of a batch's rows, these among them, and where these are there: a view, unless most would be others."""
+    first, end = int(rows.min()), int(rows.max()) + 1
+    if end - first > MAX_ROWS_PER_WANTED * len(rows):
+        return batch.take(pa.array(rows)), np.arange(len(rows))
+    return batch.slice(first, end - first), rows - first
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A sensor's flows that wait, in event-time order: their keys, and the batch and row each lies in."""
+    """A sensor's flows that wait, in event-time order: their keys, and the batch and row each lies in.
+
+    lowest: offset and index of the lowest raw position, None without flows.
+    """
 
     keys: Keys
     batches: tuple[pa.RecordBatch, ...]
     batch: Ints
     row: Ints
+    lowest: tuple[int, int] | None
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -112,8 +130,7 @@ class Waiting:
     def of(cls, flows: pa.RecordBatch) -> "Waiting":
         """All flows of a batch in event-time order."""
         count = len(flows)
-        batches = (flows,) if count else ()
-        return cls(keys_of(flows), batches, np.zeros(count, np.int64), np.arange(count))
+        return _all_waiting(keys_of(flows), (flows,), np.zeros(count, np.int64), np.arange(count), [0, count])[0]
 
     @classmethod
     def none(cls) -> "Waiting":
@@ -122,41 +139,96 @@ class Waiting:
 
     def flows(self) -> pa.RecordBatch:
         """The flows, in event-time order, copied."""
-        if not self.batches:
-            return NO_FLOWS
-        pool = Pool(self.batches)
-        flows = pool.rows(pool.starts[self.batch] + self.row)
-        return flows.take(pa.array(np.arange(len(flows))))  # of a view, only its own rows
-
-    def compact(self) -> "Waiting":
-        """The same in one batch, so that the messages the flows came with can be freed."""
-        return Waiting(self.keys, (self.flows(),), np.zeros(len(self), np.int64), np.arange(len(self)))
-
-    def tight(self) -> "Waiting":
-        """The same, compact if it holds many rows that no longer wait: for a sensor that sends nothing for a while."""
-        return self.compact() if sum(map(len, self.batches)) > MAX_ROWS_PER_WAITING * len(self) else self
-
-    @property
-    def lowest(self) -> tuple[int, int] | None:
-        """Offset and index of the lowest raw position that waits."""
-        if not len(self):
-            return None
-        offset = int(self.keys.raw_offset.min())
-        return offset, int(self.keys.raw_index[self.keys.raw_offset == offset].min())
+        return _copied(Pool([self]), [self]) if len(self) else NO_FLOWS
 
 
-def waiting_in(pool: Pool, keys: Keys, indices: Ints) -> Waiting:
-    """Flows that remain waiting: at these indices of a pool, in event-time order; `keys` are theirs."""
+def _copied(pool: Pool, sensors: Sequence[Waiting]) -> pa.RecordBatch:
+    """The flows of these sensors, who have some, one sensor after the other, in memory of their own."""
+    return pool.rows(np.concatenate([pool.indices_of(waiting) for waiting in sensors]))
+
+
+def tight(sensors: Sequence[Waiting]) -> list[Waiting]:
+    """The same flows of sensors; those in messages that hold many rows that no longer wait are copied.
+
+    Those of sensors that share their messages are in one batch then: they came together, and will leave together. Six
+    flows of three sensors in two messages, of which B is held for two rows of a thousand:
+
+        sensor   left   left   top    top    top    quiet
+        batch    A      A      A      A      B      B         before
+        batch    A      A      new    new    new    own       after: B is freed
+    """
+    pool = Pool(sensors)
+    waits = np.zeros(len(pool.batches), np.int64)
+    sharing = dict[int, list[Waiting]]()
+    for waiting in sensors:
+        if len(waiting):
+            sharing.setdefault(id(waiting.batches), []).append(waiting)
+    for together in sharing.values():
+        of = pool.batch_of(np.concatenate([pool.indices_of(waiting) for waiting in together]))
+        waits += np.bincount(of, minlength=len(waits))
+    sparse = (np.diff(pool.starts) > MAX_ROWS_PER_WAITING * waits).tolist()
+    moved = {id(batch) for batch, is_sparse in zip(pool.batches, sparse, strict=True) if is_sparse}
+    copied = {
+        key: iter(_copies(pool, together))
+        for key, together in sharing.items()
+        if any(id(batch) in moved for batch in together[0].batches)
+    }
+    return [
+        next(copied[id(waiting.batches)]) if len(waiting) and id(waiting.batches) in copied else waiting
+        for waiting in sensors
+    ]
+
+
+def _copies(pool: Pool, sensors: Sequence[Waiting]) -> list[Waiting]:
+    """What waits of these sensors, who have some, in one batch of its own."""
+    bounds = np.cumsum([0, *map(len, sensors)])
+    keys, batch = concatenated([waiting.keys for waiting in sensors]), np.zeros(bounds[-1], np.int64)
+    return _all_waiting(keys, (_copied(pool, sensors),), batch, np.arange(bounds[-1]), bounds.tolist())
+
+
+def waiting_in(pool: Pool, keys: Keys, indices: Ints, bounds: Ints) -> list[Waiting]:
+    """Sensors' flows that remain waiting: at these indices of a pool, sensor by sensor in event-time order.
+
+    keys: theirs; bounds (k + 1,): where each sensor's begin, and where they end.
+    """
     if not len(indices):
-        return _NONE
+        return [_NONE] * (len(bounds) - 1)
     of = pool.batch_of(indices)
     numbers, batch = np.unique(of, return_inverse=True)
-    batches = tuple(pool.batches[number] for number in numbers.tolist())
-    waiting = Waiting(keys, batches, batch.astype(np.int64), indices - pool.starts[of])
-    return waiting.compact() if len(batches) > MAX_BATCHES else waiting
+    if len(numbers) > MAX_BATCHES:
+        batches = (pool.rows(indices),)
+        batch, row = np.zeros(len(indices), np.int64), np.arange(len(indices))
+    else:
+        batches, row = tuple(pool.batches[number] for number in numbers.tolist()), indices - pool.starts[of]
+    return _all_waiting(keys, batches, batch, row, bounds.tolist())
+
+
+def _all_waiting(
+    keys: Keys, batches: tuple[pa.RecordBatch, ...], batch: Ints, row: Ints, bounds: list[int]
+) -> list[Waiting]:
+    """What waits of sensors whose flows lie in these batches; what is shared is not copied."""
+    sizes = np.diff(bounds)
+    having = np.flatnonzero(sizes)
+    starts = np.array(bounds)[having]
+    offset = np.minimum.reduceat(keys.raw_offset, starts) if len(having) else starts
+    is_lowest = keys.raw_offset == np.repeat(offset, sizes[having])
+    index = np.where(is_lowest, keys.raw_index, np.iinfo(np.int32).max)
+    lowest = zip(offset.tolist(), np.minimum.reduceat(index, starts).tolist() if len(having) else (), strict=True)
+    return [
+        Waiting(
+            Keys(*(key[start:end] for key in keys)),  # type: ignore[arg-type]  # each is of its own type
+            batches,
+            batch[start:end],
+            row[start:end],
+            next(lowest),
+        )
+        if end > start
+        else _NONE
+        for start, end in pairwise(bounds)
+    ]
 
 
 NO_FLOWS = pa.RecordBatch.from_arrays(
     [pa.array([], field.type) for field in arrow_schema("flow")], schema=arrow_schema("flow")
 )
-_NONE = Waiting.of(NO_FLOWS)
+_NONE = Waiting(keys_of(NO_FLOWS), (), np.zeros(0, np.int64), np.zeros(0, np.int64), None)

@@ -67,6 +67,11 @@ def kinds_of(flows: pa.RecordBatch) -> Kinds:
     return kinds
 
 
+def has_parts(flows: pa.RecordBatch) -> bool:
+    """Whether any of the rows is not a whole flow."""
+    return not pc.all(flows.column("is_biflow")).as_py() or pc.any(pc.equal(flows.column("record_kind"), "ics")).as_py()
+
+
 def group(flows: pa.RecordBatch, kinds: Kinds, window_us: int, max_between: int = MAX_BETWEEN) -> Groups:
     """Pair records (n rows of the `flow` schema in event-time order, with their kinds)."""
     end = flows.column("end_ts_us").to_numpy()

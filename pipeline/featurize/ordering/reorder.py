@@ -11,6 +11,7 @@ flow in raw order: it is released early, and what comes still earlier is late.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -29,46 +30,71 @@ Ints = npt.NDArray[np.int64]
 _NONE = np.zeros(0, np.int64)
 
 
+@dataclass(frozen=True, slots=True)
+class Sensors:
+    """What the order of k sensors' flows depends on beside the flows, an array of k each.
+
+    latest_us: latest end time seen before the new flows, or NO_WATERMARK; lateness_us: how far behind it a flow is on
+    time; flush: nothing more will come, or not for long, so everything is released; window_us: within which records of
+    one flow are merged, 0: none are.
+    """
+
+    latest_us: Ints
+    lateness_us: Ints
+    flush: npt.NDArray[np.bool_]
+    window_us: Ints
+
+    @property
+    def count(self) -> int:
+        """How many sensors."""
+        return len(self.latest_us)
+
+
 class Order(NamedTuple):
-    """Indices into the waiting flows followed by the new ones."""
+    """The order of k sensors' flows: indices into all that waited, sensor by sensor, and then all new ones, likewise.
+
+    `*_bounds` (k + 1,): where each sensor's begin, and where they end.
+    """
 
     released: Ints  # on-time flows to emit, in event-time order; of several records the lowest raw position
+    released_bounds: Ints
     late: Ints  # late flows, in raw order
+    late_bounds: Ints
     late_by_us: Ints  # of each late flow, > 0
-    late_after: Ints  # of each late flow: how many of `released` are evaluated before it
+    late_after: Ints  # of each late flow: how many of `released` of its sensor are evaluated before it
     waiting: Ints  # the rest, in event-time order
-    latest_us: int  # latest end time seen (later, where flows were released early), or NO_WATERMARK
-    released_early: int  # how many of `released` the watermark had not passed: too many waited
+    waiting_bounds: Ints
+    latest_us: Ints  # (k,) latest end time seen (later, where flows were released early), or NO_WATERMARK
+    released_early: Ints  # (k,) how many of `released` the watermark had not passed: too many waited
     joining: Ints  # records merged into a flow of `released`, by that flow, then event time
     into: Ints  # of each of these: which of `released`
 
 
-def in_event_order(keys: Keys) -> Ints:
-    """Indices that sort flows by end, record id, then raw position; only equal ends need the other keys."""
+def in_event_order(keys: Keys, sensor: Ints) -> Ints:
+    """Indices that sort flows by sensor, end, record id, then raw position; only equal ends need the other keys."""
     order = np.argsort(keys.end_us, kind="stable")
-    end = keys.end_us[order]
-    same = np.flatnonzero(end[1:] == end[:-1])
+    if len(sensor) and (sensor != sensor[0]).any():
+        order = order[np.argsort(sensor[order], kind="stable")]
+    end, of = keys.end_us[order], sensor[order]
+    same = np.flatnonzero((end[1:] == end[:-1]) & (of[1:] == of[:-1]))
     if len(same):
         tied = np.union1d(same, same + 1)
         rows = order[tied]
-        order[tied] = rows[np.lexsort(keys.at(rows))]
+        order[tied] = rows[np.lexsort((*keys.at(rows), sensor[rows]))]
     return order
 
 
 def reorder(
     keys: Keys,
-    waiting: int,
-    latest_us: int,
-    lateness_us: int,
-    ended: bool,
+    waited: Ints,
+    new: Ints,
+    sensors: Sensors,
     max_waiting: int = MAX_WAITING,
-    window_us: int = 0,
     records: Callable[[Ints], pa.RecordBatch] | None = None,
 ) -> Order:
-    """Put flows into event-time order, and decide which are released, which are late, and which wait.
+    """Put the flows of all sensors into event-time order at once; which are released, which are late, which wait.
 
-    The first `waiting` flows came earlier and wait, in event-time order; the rest are new, in raw order. Five flows,
-    one that waits and four new ones, lateness 2 s, latest end time so far 10 s:
+    Five flows of one sensor, one that waits and four new ones, lateness 2 s, latest end time so far 10 s:
 
         index       0     1     2     3     4
         end         9 s  14 s   7 s  11 s  13 s
@@ -82,53 +108,159 @@ def reorder(
     Parameters
     ----------
     keys
-        What the flows are ordered by.
-    latest_us
-        Latest end time seen before the new flows, or NO_WATERMARK.
-    ended
-        Nothing more will come: release everything.
+        What the flows are ordered by: of those that came earlier and wait, sensor by sensor in event-time order, then
+        of the new ones, sensor by sensor in raw order.
+    waited, new
+        (k,) how many flows of each sensor waited, and how many are new.
     max_waiting
-        How many flows may wait.
-    window_us
-        Within which records of one flow are merged; 0: none are.
+        How many flows of a sensor may wait.
     records
         Gives the columns `pairing.COLUMNS` of the flows at some indices; called only where records are merged.
     """
-    end = keys.end_us
-    new, released_early = end[waiting:], 0
-    latest = np.maximum.accumulate(np.concatenate(([latest_us], new)))
-    if len(end) > max_waiting:
-        released_early = _release_early(end, waiting, lateness_us, max_waiting, end.copy(), latest)
-    watermark = np.where(latest[:-1] > NO_WATERMARK, latest[:-1] - lateness_us, NO_WATERMARK)
-    is_late = new < watermark
-    latest_us = int(latest[-1])
-    passed = latest_us - lateness_us if latest_us > NO_WATERMARK else NO_WATERMARK
-    order = in_event_order(keys)
-    on_time = np.ones(len(end), bool)
-    on_time[waiting:] = ~is_late
-    order = order[on_time[order]]
-    due = len(order) if ended else int(np.searchsorted(end[order], passed, "left"))
-    released, left, bounds = order[:due], order[due:], watermark[is_late]
-    final_us, joining, into = end[released], _NONE, _NONE
-    settled = records(released) if window_us and records is not None else None
-    kinds = pairing.kinds_of(settled) if settled is not None else None
-    if settled is not None and kinds is not None and kinds.any():
-        merged = _merged(keys, released, settled, kinds, window_us, None if ended else passed, bounds)
-        released, final_us, joining, into, bounds = merged
-        leaving = np.zeros(len(end), bool)
-        leaving[released], leaving[joining] = True, True
-        left = order[~leaving[order]]
+    end, count = keys.end_us, sensors.count
+    of = np.concatenate((np.repeat(np.arange(count), waited), np.repeat(np.arange(count), new)))
+    first_new = int(waited.sum())
+    came = _came_after(end, waited, new, sensors, max_waiting)
+    is_late = end[first_new:] < came.watermark_us
+    late, order = first_new + np.flatnonzero(is_late), in_event_order(keys, of)
+    if len(late):
+        order = _without(order, len(end), late)
+    is_due = sensors.flush[of[order]] | (end[order] < came.passed_us[of[order]])
+    merged = _all_merged(keys, of, order[is_due], late, came.watermark_us[is_late], sensors, came.passed_us, records)
+    left = order[~is_due]
+    if len(merged.released) < len(order) - len(left):
+        left = _without(order, len(end), merged.released, merged.joining)
+    released_bounds, late_after = _bounds(of[merged.released], count), np.empty(len(late), np.int64)
+    _count_before(merged.end_us, released_bounds, of[late], merged.released_until_us, late_after)
     return Order(
-        released=released,
-        late=waiting + np.flatnonzero(is_late),
-        late_by_us=(watermark - new)[is_late],
-        late_after=np.searchsorted(final_us, bounds, "left"),
+        released=merged.released,
+        released_bounds=released_bounds,
+        late=late,
+        late_bounds=_bounds(of[late], count),
+        late_by_us=came.watermark_us[is_late] - end[late],
+        late_after=late_after,
         waiting=left,
-        latest_us=latest_us,
-        released_early=int(released_early),
-        joining=joining,
-        into=into,
+        waiting_bounds=_bounds(of[left], count),
+        latest_us=came.latest_us,
+        released_early=came.released_early,
+        joining=merged.joining,
+        into=merged.into,
     )
+
+
+def _without(order: Ints, flows: int, *gone: Ints) -> Ints:
+    """The indices in `order`, which are below `flows`, that are none of these."""
+    stays = np.ones(flows, bool)
+    stays[np.concatenate(gone)] = False
+    return order[stays[order]]
+
+
+def _bounds(of: Ints, sensors: int) -> Ints:
+    """(sensors + 1,) where each sensor's begin and end, of flows in the order of their sensors."""
+    return np.searchsorted(of, np.arange(sensors + 1))
+
+
+class _Came(NamedTuple):
+    """Of each new flow its sensor's watermark when it came; of each sensor the latest end time after all of them, the
+    watermark then, and how many flows must be released early.
+    """
+
+    watermark_us: Ints
+    latest_us: Ints
+    passed_us: Ints
+    released_early: Ints
+
+
+def _came_after(end: Ints, waited: Ints, new: Ints, sensors: Sensors, max_waiting: int) -> _Came:
+    first_new, latest_us, released_early = (
+        int(waited.sum()),
+        sensors.latest_us.copy(),
+        np.zeros(sensors.count, np.int64),
+    )
+    before_us = np.empty(len(end) - first_new, np.int64)
+    bounds, waited_bounds = (np.concatenate(([0], np.cumsum(counts))) for counts in (new, waited))
+    _running_latest(end[first_new:], bounds, latest_us, before_us)
+    for sensor in np.flatnonzero(waited + new > max_waiting).tolist():
+        ours = slice(bounds[sensor], bounds[sensor + 1])
+        of_sensor = np.concatenate((end[waited_bounds[sensor] : waited_bounds[sensor + 1]], end[first_new:][ours]))
+        latest, lateness_us = np.append(before_us[ours], latest_us[sensor]), int(sensors.lateness_us[sensor])
+        released_early[sensor] = _release_early(
+            of_sensor, int(waited[sensor]), lateness_us, max_waiting, of_sensor.copy(), latest
+        )
+        before_us[ours], latest_us[sensor] = latest[:-1], latest[-1]
+    return _Came(
+        _behind(before_us, np.repeat(sensors.lateness_us, new)),
+        latest_us,
+        _behind(latest_us, sensors.lateness_us),
+        released_early,
+    )
+
+
+def _behind(latest_us: Ints, lateness_us: Ints) -> Ints:
+    """(n,) watermarks, by the latest end times and what flows may be late by."""
+    return np.where(latest_us > NO_WATERMARK, latest_us - lateness_us, NO_WATERMARK)
+
+
+@compiled
+def _running_latest(new_end: Ints, bounds: Ints, latest: Ints, before: Ints) -> None:
+    """Raise latest (k,) to the latest end of each sensor's new flows; before (n,): what it was when each flow came."""
+    for sensor in range(len(latest)):
+        now = latest[sensor]
+        for row in range(bounds[sensor], bounds[sensor + 1]):
+            before[row] = now
+            now = max(now, new_end[row])
+        latest[sensor] = now
+
+
+@compiled
+def _count_before(end: Ints, bounds: Ints, of: Ints, until: Ints, out: Ints) -> None:
+    """Fill out (m,): how many flows of sensor of[i] end before until[i]; each sensor's ends are in order."""
+    for late in range(len(of)):
+        low, high = bounds[of[late]], bounds[of[late] + 1]
+        first = low
+        while low < high:
+            middle = (low + high) // 2
+            if end[middle] < until[late]:
+                low = middle + 1
+            else:
+                high = middle
+        out[late] = low - first
+
+
+def _all_merged(
+    keys: Keys,
+    of: Ints,
+    due: Ints,
+    late: Ints,
+    late_watermark: Ints,
+    sensors: Sensors,
+    passed: Ints,
+    records: Callable[[Ints], pa.RecordBatch] | None,
+) -> "_Merged":
+    """The flows of which the watermark has passed all records, `due` of all sensors, and which may leave."""
+    end_us = keys.end_us[due]
+    whole = _Merged(due, end_us, _NONE, _NONE, late_watermark)
+    merges = sensors.window_us[of[due]] > 0
+    if records is None or not merges.any():
+        return whole
+    settled = records(due)
+    kinds = pairing.kinds_of(settled)
+    has_parts = np.unique(of[due][merges & (kinds != pairing.WHOLE)])
+    if not len(has_parts):
+        return whole
+    bounds, late_bounds, parts = _bounds(of[due], sensors.count), _bounds(of[late], sensors.count), []
+    base = 0
+    for sensor in range(sensors.count):
+        ours = slice(int(bounds[sensor]), int(bounds[sensor + 1]))
+        late_until = late_watermark[late_bounds[sensor] : late_bounds[sensor + 1]]
+        part = _Merged(due[ours], end_us[ours], _NONE, _NONE, late_until)
+        if sensor in has_parts:
+            until = None if sensors.flush[sensor] else int(passed[sensor])
+            rows = settled.slice(ours.start, ours.stop - ours.start)
+            part = _merged(keys, due[ours], rows, kinds[ours], int(sensors.window_us[sensor]), until, late_until)
+        parts.append(part._replace(into=part.into + base))
+        base += len(part.released)
+    return _Merged(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
 class _Merged(NamedTuple):

@@ -4,8 +4,8 @@ Windows are a named tuple of parts, a part a named tuple of tables and of the ar
 set holds is data here and compiled code in its own file.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -53,9 +53,10 @@ PROFILE_TABLES = (
 )
 
 
-def limits(tables: Sequence[TableSpec], bounds: Bounds) -> npt.NDArray[np.int64]:
+@cache
+def limits(tables: tuple[TableSpec, ...], bounds: Bounds) -> npt.NDArray[np.int64]:
     """The bounds of these tables in order, then that of the queue; its tables hold more keys than it has
-    flows.
+    flows. Not to be written to.
     """
     most = [getattr(bounds, spec.bound) + (ADDITIONS if spec.bound == "queue" else 0) for spec in tables]
     return np.array([*most, bounds.queue], np.int64)
@@ -68,7 +69,7 @@ def wider(array: npt.NDArray[Any], rows: int) -> npt.NDArray[Any]:
     return wide
 
 
-def grow_tables(windows: WindowState, tables: Sequence[TableSpec], bounds: Bounds) -> WindowState:
+def grow_tables(windows: WindowState, tables: tuple[TableSpec, ...], bounds: Bounds) -> WindowState:
     """The same windows, with twice the entries wherever the next flow may need them and the bounds allow it."""
     parts = {part: fields._asdict() for part, fields in windows._asdict().items()}
     most = limits(tables, bounds)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pipeline.featurize.ordering.buffer import (
     MAX_BATCHES,
     MAX_ROWS_PER_WAITING,
-    MAX_RUNS,
     NO_FLOWS,
     Pool,
     Waiting,
@@ -24,29 +23,23 @@ _FLOWS = batch([{"src_port": number, "dst_addr": f"10.0.0.{number % 250}"} for n
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(0, 100), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=3 * MAX_RUNS))
+@given(st.lists(st.integers(0, 100), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=200))
 def test_gathered_rows_are_those_of_the_batches_side_by_side(sizes: list[int], wanted: list[int]) -> None:
     cuts = np.cumsum([0, *sizes]) % 200
     batches = [_FLOWS.slice(int(cut), size) for cut, size in zip(cuts, sizes, strict=False)]
     together = pa.Table.from_batches(batches).combine_chunks()
     indices = np.array(wanted, np.int64) % max(len(together), 1) if len(together) else np.zeros(0, np.int64)
-    got = Pool(batches).rows(indices)
+    got = Pool((), *batches).rows(indices)
     assert pa.Table.from_batches([got]).equals(together.take(pa.array(indices)))
-    assert Pool(batches).rows(indices, ["src_port"]).equals(got.select(["src_port"]))
-
-
-def test_rows_side_by_side_are_not_copied() -> None:
-    (got,) = (Pool([NO_FLOWS, _FLOWS]).rows(np.arange(10, 20)),)
-    column = _FLOWS.column("src_port")
-    assert got.column("src_port").buffers()[1].address == column.buffers()[1].address
+    assert Pool((), *batches).rows(indices, ["src_port"]).equals(got.select(["src_port"]))
 
 
 def test_flows_of_many_messages_end_up_in_one_batch() -> None:
-    pool = Pool([_FLOWS.slice(at, 1) for at in range(MAX_BATCHES + 1)])
+    pool = Pool((), *(_FLOWS.slice(at, 1) for at in range(MAX_BATCHES + 1)))
     indices = np.arange(MAX_BATCHES + 1)
-    waiting = waiting_in(pool, keys_of(pool.rows(indices)), indices)
+    (waiting,) = waiting_in(pool, keys_of(pool.rows(indices)), indices, np.array([0, len(indices)]))
     assert len(waiting.batches) == 1 and waiting.flows().equals(_FLOWS.slice(0, MAX_BATCHES + 1))
-    few = waiting_in(pool, keys_of(pool.rows(indices[:3])), indices[:3])
+    (few,) = waiting_in(pool, keys_of(pool.rows(indices[:3])), indices[:3], np.array([0, 3]))
     assert len(few.batches) == 3 and few.lowest == (0, 0)
 
 
@@ -55,7 +48,7 @@ def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
     """One flow that waits must not keep a message of thousands: with many sensors that would be all memory."""
     state = PartitionState.empty()
     sensors, seconds = ["quiet", *["busy"] * 1000], [1.0, *(at / 1000 for at in range(1000))]
-    for number in range(TIGHTEN_EVERY + 2):
+    for number in range(2 * TIGHTEN_EVERY + 2):
         rows = [{"sensor": sensor, "at": at + number} for sensor, at in zip(sensors, seconds, strict=True)]
         flows = batch(rows[number > 0 :], first_offset=1001 * number)
         state, _ = advance_partition(state, flows, flows_facts(), number, lambda _site: SECOND)
@@ -66,5 +59,6 @@ def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
 
 def test_nothing_waits_is_one_object() -> None:
     assert len(Waiting.none()) == 0 and Waiting.none().lowest is None
-    assert waiting_in(Pool([_FLOWS]), keys_of(NO_FLOWS), np.zeros(0, np.int64)) is Waiting.none()
+    nothing = np.zeros(0, np.int64)
+    assert waiting_in(Pool((), _FLOWS), keys_of(NO_FLOWS), nothing, np.zeros(2, np.int64)) == [Waiting.none()]
     assert Waiting.none().flows().equals(NO_FLOWS)

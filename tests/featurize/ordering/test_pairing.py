@@ -102,7 +102,7 @@ def plain(rows: list[dict[str, Any]], max_between: int) -> list[list[int]]:
 @given(rows_of_a_sensor(), st.sampled_from([1, 3, 65_536]))
 def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], max_between: int) -> None:
     flows = batch(rows)
-    flows = flows.take(pa.array(in_event_order(keys_of(flows))))
+    flows = flows.take(pa.array(in_event_order(keys_of(flows), np.zeros(len(flows), np.int64))))
     kinds: Kinds = kinds_of(flows)
     got = group(flows, kinds, WINDOW_US, max_between)
     members: dict[int, list[int]] = {}
