@@ -47,6 +47,12 @@ class FlowBatch(NamedTuple):
     dst_addr: pa.Array
 
 
+def functions_of(relations: FlowRelations) -> npt.NDArray[np.int64] | None:
+    """(n,) for how many industrial functions each flow asked; None where none did."""
+    functions = relations.function_end - relations.function_start
+    return functions if functions.any() else None
+
+
 def nothing_judged(rows: int) -> Judged:
     """Room for what baselines say of so many flows."""
     seen = Seen(np.full(rows, of_kinds.FAR, np.int64), np.zeros(rows, np.uint32), np.zeros(rows, np.uint16))

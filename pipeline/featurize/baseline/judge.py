@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.notices import Notice
-from pipeline.featurize.baseline.advance import FlowBatch, advance, nothing_judged
+from pipeline.featurize.baseline.advance import FlowBatch, advance, functions_of, nothing_judged
 from pipeline.featurize.baseline.coordinates import grid, points_of
 from pipeline.featurize.baseline.keys import flow_relations
 from pipeline.featurize.baseline.kinds import FAR, deviations
@@ -40,13 +40,12 @@ def has_baselines(feature_set: FeatureSet) -> bool:
 def flow_batch(flows: pa.RecordBatch, matrix: npt.NDArray[np.float32], rows: Rows | None = None) -> FlowBatch:
     """N flows with their features (n, F) as baselines read them; rows: their `rows_of`, where it is at hand."""
     relations = flow_relations(flows, rows_of(flows) if rows is None else rows)
-    functions = relations.function_end - relations.function_start
     return FlowBatch(
         flows.column("start_ts_us").to_numpy(),
         flows.column("end_ts_us").to_numpy(),
         points_of(np.ascontiguousarray(matrix[:, : len(grid().centre)])),
         relations,
-        functions if functions.any() else None,
+        functions_of(relations),
         flows.column("src_addr"),
         flows.column("dst_addr"),
     )

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from pipeline.contracts.baseline import Evidence, shown
 from pipeline.contracts.class_names import NORMAL
-from pipeline.featurize.baseline.advance import FlowBatch, advance, nothing_judged
+from pipeline.featurize.baseline.advance import FlowBatch, advance, functions_of, nothing_judged
 from pipeline.featurize.baseline.coordinates import Points, points_of
 from pipeline.featurize.baseline.keys import FlowRelations, flow_relations
 from pipeline.featurize.baseline.sensor_baseline import no_baseline
@@ -113,11 +113,13 @@ def _frog(
     step = points[nearest] + np.outer(way, target.astype(np.float64) - points[nearest])
     every = np.concatenate((end_us, made_us))
     relations = flow_relations(rows.select([field.name for field in arrow_schema("flow")]), rows_of(rows))
+    repeated = _repeated(relations, nearest, len(made_us))
     batch = FlowBatch(
         every,  # as the start too: a made-up flow takes no time
         every,
         np.concatenate((points, np.rint(step).astype(np.int8))),
-        _repeated(relations, nearest, len(made_us)),
+        repeated,
+        functions_of(repeated),
         *(
             pa.concat_arrays(
                 (rows.column(name), pa.array([rows.column(name)[nearest].as_py()] * len(made_us), pa.string()))
