@@ -1,7 +1,8 @@
 """What a message costs each stage, by how many rows it has: `python -m tests.bench.bench_message [SENSORS]`.
 
 Without Kafka: each stage's step from a message's bytes to the next message's, on records of a made-up plant, processor
-time of the thread, the median of many messages. The archive only takes rows in. The last line is one JSON document.
+time of the thread, the median of many messages, lateness and stitching as by default. The archive only takes rows in.
+The last line is one JSON document.
 """
 
 import sys
