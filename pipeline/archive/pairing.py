@@ -6,6 +6,7 @@ message is.
 """
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -47,16 +48,12 @@ def read_scored(payload: bytes, position: MessagePosition, traceparent: bytes | 
 
 def _under_own_schema(rows: pa.RecordBatch, facts: ScoredFacts) -> pa.RecordBatch:
     """The rows under a schema that says which feature set they have and nothing of the message they came in."""
-    matrix = rows.schema.field(len(rows.schema) - 1).type
-    features = matrix.list_size if pa.types.is_fixed_size_list(matrix) else 0
-    schema = _schema(features, facts.feature_set, facts.feature_hash)
-    return pa.RecordBatch.from_arrays(rows.columns, schema=schema)
+    return rows.replace_schema_metadata(_metadata(facts.feature_set, facts.feature_hash))
 
 
 @lru_cache(maxsize=64)
-def _schema(features: int, feature_set: str, feature_hash: str) -> pa.Schema:
-    plain = arrow_schema("scored", features)
-    return plain.with_metadata({**plain.metadata, b"feature_set": feature_set, b"feature_hash": feature_hash})
+def _metadata(feature_set: str, feature_hash: str) -> Mapping[bytes | str, bytes | str]:
+    return {**arrow_schema("scored").metadata, b"feature_set": feature_set, b"feature_hash": feature_hash}
 
 
 def read_rejects(payload: bytes, position: MessagePosition) -> pa.RecordBatch:

@@ -27,8 +27,8 @@ def route(scored: pa.RecordBatch) -> Routed:
     """Route a scored batch (schema `scored`).
 
     suspects: rows with `suspect`. archive: every row. retrain: the suspects, of a flood a share of them, and a sample
-    of the rest, stratified by site and class. Which rows are sampled depends on their raw positions, and the share on
-    how many suspects the message has: every run samples the same ones.
+    of the rest, stratified by site and class. Which rows are sampled depends on their raw positions, and the share of a
+    flood on how many suspects the message has: whoever reads the same messages samples the same rows.
     """
     suspect = _suspect(scored)
     retrain = np.where(suspect, suspects_sent(scored, suspect), sampled(scored))
@@ -42,6 +42,13 @@ def suspects_sent(scored: pa.RecordBatch, suspect: npt.NDArray[np.bool_]) -> npt
         return np.ones(len(scored), np.bool_)
     position = {name: scored.column(name).to_numpy() for name in RAW_POSITION}
     return evenly(position, np.full(len(scored), one_in, np.uint64))
+
+
+def sent_anyhow(samples: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+    """(n,) of rows sent to retraining, those that are sent however the log was cut into messages."""
+    position = {name: samples.column(name).to_numpy() for name in RAW_POSITION}
+    fewest = np.full(len(samples), NORMAL_ONE_IN, np.uint64)  # of a flood's suspects never fewer
+    return ~_suspect(samples) | evenly(position, fewest)
 
 
 def suspects_of(scored: pa.RecordBatch) -> pa.RecordBatch:

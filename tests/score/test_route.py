@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.contracts.sample_shares import NORMAL_ONE_IN, OTHER_ONE_IN, suspects_one_in
 from pipeline.retrain.usual import even
 from pipeline.runtime.hashing import splitmix64
-from pipeline.score.route import route, sampled
+from pipeline.score.route import route, sampled, sent_anyhow
 from schemas.fields import arrow_schema
 from tests.score.small_model import WIDTH, features
 
@@ -72,6 +72,18 @@ def test_a_flood_reaches_alert_and_archive_whole_and_retraining_as_what_it_thins
         drawn = [offsets(table.filter(pa.array(even(table, thinned)))) for table in (whole, sent)]
         assert drawn[0] == drawn[1]
         assert drawn[0]
+
+
+@given(st.lists(st.integers(0, 4000), max_size=3), st.sampled_from([0.1, 0.5, 1.0]))
+def test_what_is_sent_anyhow_does_not_depend_on_how_rows_come_in_messages(cuts: list[int], suspects: float) -> None:
+    rows = scored(4000, suspects)
+    whole = route(rows).retrain
+    wanted = positions(whole.filter(pa.array(sent_anyhow(whole))))
+    got = []
+    for start, end in pairwise([0, *sorted(cuts), 4000]):
+        part = route(rows.slice(start, end - start)).retrain
+        got += positions(part.filter(pa.array(sent_anyhow(part))))
+    assert got == wanted and wanted
 
 
 def offsets(table: pa.Table) -> list[int]:

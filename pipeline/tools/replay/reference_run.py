@@ -44,13 +44,14 @@ WRITER = "reference"
 
 @dataclass
 class Outcome:
-    """What came out: records of `raw`, alerts by (uid, revision), raw positions of what retrain was given, and the last
-    notice of each key.
+    """What came out: records of `raw`, alerts by (uid, revision), raw positions of what retrain gets in any run and of
+    all suspects, of which it gets some, and the last notice of each key.
     """
 
     records: int = 0
     alerts: dict[tuple[str, int], bytes] = field(default_factory=dict)
     samples: set[tuple[int, int, int]] = field(default_factory=set)
+    suspects: set[tuple[int, int, int]] = field(default_factory=set)
     notices: dict[str, bytes] = field(default_factory=dict)
 
 
@@ -134,12 +135,13 @@ class _PartitionRun:
             self._outcome.records += packed.flows.num_rows + sum(len(batch_rejects) for batch_rejects in packed.rejects)
 
     def _score(self, features: FeaturesMessage) -> None:
-        from pipeline.score.route import route
+        from pipeline.score.route import route, sent_anyhow
         from pipeline.score.scoring import score_batches
 
         [scored] = score_batches([features.rows], self._ledger, self._models)
         suspects, archived, samples = route(scored)
-        self._outcome.samples |= set(_positions(samples))
+        self._outcome.samples |= set(_positions(samples.filter(pa.array(sent_anyhow(samples)))))
+        self._outcome.suspects |= set(_positions(suspects))
         facts = ScoredFacts.of(features.facts)
         position = MessagePosition(self._settings.topics.archive, self._partition, self._scored)
         self._pairing.offer_scored(read_scored(write(archived, facts), position))
