@@ -21,6 +21,16 @@ from schemas.fields import arrow_schema, load
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+_UNREADABLE = (
+    pa.ArrowException,
+    StopIteration,
+    EOFError,  # where a batch should be, the stream ends
+    KeyError,
+    OSError,
+    UnicodeDecodeError,  # a column's name
+    orjson.JSONDecodeError,
+)
+"""What reading bytes raises that are no message."""
 
 
 def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
@@ -45,13 +55,13 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
         batch, facts = _parts(payload, schema_name)
         batch.validate()
         meta = orjson.loads(facts)
-    except (pa.ArrowException, StopIteration, KeyError, OSError, orjson.JSONDecodeError) as error:
+        if framing.declared(batch.schema, schema_name) is None:
+            batch = widened(batch, schema_name)
+            expect(batch.schema, schema_name)
+    except _UNREADABLE as error:
         raise BadData(
             f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"
         ) from error
-    if framing.declared(batch.schema, schema_name) is None:
-        batch = widened(batch, schema_name)
-        expect(batch.schema, schema_name)
     return batch, meta
 
 

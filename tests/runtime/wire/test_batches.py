@@ -99,6 +99,18 @@ def test_facts_that_are_none_are_bad_data(damage: bytes) -> None:
         batches.decode(stream + damage, "reject")
 
 
+@pytest.mark.parametrize("rest", [b"", framing.END_OF_STREAM])
+def test_a_message_without_a_batch_is_bad_data(rest: bytes) -> None:
+    with pytest.raises(BadData):
+        batches.decode(framing.schema_bytes(REJECTS) + rest + b"{}\2\0\0\0FBY1", "reject")
+
+
+def test_a_column_of_which_the_name_is_no_text_is_bad_data() -> None:
+    payload = batches.encode(reject_batch(3), {}).replace(b"content_type", b"content\xfftype")
+    with pytest.raises(BadData):
+        batches.decode(payload, "reject")
+
+
 def test_other_columns_are_refused_by_name() -> None:
     payload = batches.encode(batches.empty("flow"), {})
     with pytest.raises(SchemaMismatch, match=r"reason: got nothing, expected string"):
