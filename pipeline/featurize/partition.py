@@ -355,7 +355,7 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
         facts = json.loads(saved[len(MAGIC) :])
         seq, reached_us = int(facts["seq"]), int(facts["reached_us"])
         # States from before sensors were evicted lack both: then every sensor counts as having sent just now.
-        newest_us = int(facts.get("newest_us", NO_WATERMARK))
+        newest_us = None if facts.get("newest_us") is None else int(facts["newest_us"])
         written = {(str(site), str(sensor)): int(time_us) for site, sensor, time_us in facts.get("heard_us", [])}
         names = {name: tuple(json.loads(name)) for name in sensors}
         if not all(len(name) == 2 and all(isinstance(word, str) for word in name) for name in names.values()):
@@ -367,6 +367,7 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
         ) from error
     restored = {names[name]: restore_sensor(blob, feature_set=feature_set) for name, blob in sensors.items()}
     ordered = {name: restored[name] for name in sorted(restored)}
-    newest_us = max(newest_us, reached_us, *(sensor.latest_us for sensor in ordered.values()), NO_WATERMARK)
+    if newest_us is None:  # a tick takes a sensor's own clock further than its flows do
+        newest_us = max([reached_us, *(sensor.latest_us for sensor in ordered.values())])
     heard_us = {name: written.get(name, newest_us) for name in ordered}
     return PartitionState(ordered, seq, feature_set, reached_us, newest_us, heard_us)

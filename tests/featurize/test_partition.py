@@ -139,6 +139,16 @@ def test_saved_and_restored() -> None:
     assert saved_again(PartitionState.empty()) == PartitionState.empty()
 
 
+def test_event_time_after_a_tick_does_not_depend_on_a_restart() -> None:
+    """Else who is evicted by it, and what is emitted again, would depend on where a worker was killed."""
+    ticked = flows_facts(raw_partition=3, last=(6, 0), silent=(("plant", "left"),))
+    state, _ = advance_partition(PartitionState.empty(), batch([{"at": 10}]), ticked, 0, _two_seconds)
+    assert state.sensors["plant", "left"].latest_us > state.newest_us
+    again, flows = saved_again(state), batch([{"sensor": "top", "at": 11}], first_offset=7)
+    heard = [advance_partition(each, flows, _facts(7), 1, _two_seconds)[0].heard_us for each in (state, again)]
+    assert again.newest_us == state.newest_us and heard[0] == heard[1]
+
+
 def test_a_sensor_that_nothing_came_from_is_not_saved_again() -> None:
     state, _ = advance_partition(PartitionState.empty(), batch(ROWS), _facts(5), 105, _two_seconds)
     left = [row for row in ROWS if row["sensor"] == "left"]
