@@ -146,6 +146,8 @@ def advance_partition(
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
         messages += split_message(rows, whole, max_rows, max_bytes)
         after = replace(after, seq=state.seq + len(messages))
+    if after.seq // TIGHTEN_EVERY > state.seq // TIGHTEN_EVERY:  # one flows message may count for several
+        after = replace(after, sensors=tight_sensors(after.sensors))
     touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
     watermarks = _watermarks_to_send(state, after, touched, messages, lateness_of)
     messages[-1] = messages[-1]._replace(facts=replace(messages[-1].facts, watermarks=watermarks))
@@ -179,8 +181,6 @@ def _advance_rows(
     stay = retained(newest_us, heard_us, idle)
     sensors = {name: sensor for name, sensor in sensors.items() if name in stay or not sensor.is_idle}
     notices = advanced.notices + _carry_out(sensors, facts.commands)
-    if state.seq % TIGHTEN_EVERY == 0:
-        sensors = tight_sensors(sensors)
     reached_us = max(state.reached_us, int(rows.column("end_ts_us").to_numpy().max(initial=NO_WATERMARK)))
     ordered = {name: sensors[name] for name in sorted(sensors)}
     heard_us = {name: heard_us[name] for name in ordered}

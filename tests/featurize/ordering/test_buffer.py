@@ -57,6 +57,16 @@ def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
     assert quiet.flows().column("src_addr").buffers()[2].size < 64
 
 
+def test_so_does_one_where_each_message_of_flows_counts_for_two_of_features() -> None:
+    state = PartitionState.empty()
+    for number in range(TIGHTEN_EVERY + 2):
+        rows = [{"sensor": "busy", "at": number + at / 50} for at in range(40)]
+        flows = batch([{"sensor": "quiet", "at": 1.0}, *rows] if number == 0 else rows, first_offset=100 * number)
+        state, _ = advance_partition(state, flows, flows_facts(), number, lambda _site: SECOND, max_rows=20)
+    assert state.seq == 2 * TIGHTEN_EVERY + 3
+    assert sum(map(len, state.sensors["plant", "quiet"].waiting.batches)) == 1
+
+
 def test_nothing_waits_is_one_object() -> None:
     assert len(Waiting.none()) == 0 and Waiting.none().lowest is None
     nothing = np.zeros(0, np.int64)
