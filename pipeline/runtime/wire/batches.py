@@ -55,9 +55,14 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
         batch, facts = _parts(payload, schema_name)
         batch.validate()
         meta = orjson.loads(facts)
-        if framing.declared(batch.schema, schema_name) is None:
+        known = framing.declared(batch.schema, schema_name)
+        if known is None:
             batch = widened(batch, schema_name)
             expect(batch.schema, schema_name)
+            known = framing.declared(batch.schema, schema_name)
+        if known is not None and batch.schema.metadata != known.metadata:
+            # An earlier version wrote it: what fields are said to mean is this one's, or the archive would close files.
+            batch = pa.RecordBatch.from_arrays(batch.columns, schema=known)
     except _UNREADABLE as error:
         raise BadData(
             f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"

@@ -81,6 +81,16 @@ def test_what_is_read_is_as_it_is_declared_whatever_metadata_it_was_written_with
         assert batches.decode(payload, "reject")[0].schema.equals(REJECTS, check_metadata=True)
 
 
+def test_so_is_what_an_earlier_version_wrote() -> None:
+    batch = reject_batch(2)
+    lacking = batch.drop_columns(["export_sequence"])
+    otherwise = pa.schema([field.with_metadata({"doc": "as it was said before"}) for field in REJECTS])
+    before = pa.RecordBatch.from_arrays(batch.columns, schema=otherwise)
+    unframed = [written_before_there_was_a_frame(each, b"{}") for each in (batch, lacking, before)]
+    for payload in (batches.encode(lacking, {}), *unframed):
+        assert batches.decode(payload, "reject")[0].schema.equals(REJECTS, check_metadata=True)
+
+
 def test_many_schemas_are_not_kept_and_a_wide_one_is_read() -> None:
     for number in range(200):
         one = pa.record_batch([pa.array([number])], [f"column {number}"])
