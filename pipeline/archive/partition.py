@@ -232,7 +232,11 @@ class PartitionArchive:
         4. Segments that no manifest needs any more are deleted.
         5. Where the chain has grown long, a checkpoint sums it up (checkpoint.py).
         """
-        self.archive.sync(entry.path for entry in self._closed)
+        try:
+            self.archive.sync(entry.path for entry in self._closed)
+        except FileNotFoundError:
+            self._check_owner()  # a successor deletes what no manifest lists
+            raise
         before = self._last.open
         retained, added = self._store_open_rows(self._last.number + 1)
         touched = {(entry.site, entry.sensor) for entry in self._closed}

@@ -11,12 +11,15 @@ from random import Random
 import pytest
 
 from pipeline.archive import manifest, snapshot
+from pipeline.archive.manifest import Progress
+from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import Failed, RefusedState, Usage
 from tests.archive.plant import Wire, feed, random_log, wire
+from tests.contracts.facts import at
 
 SENSORS = (("plant", "left"), ("plant", "right"))
 LIMITS = Limits(rows=8)
@@ -47,6 +50,22 @@ def test_a_writer_that_was_replaced_stops_and_harms_nothing(tmp_path: Path) -> N
     feed(replacement, whole, Random(3))
     assert verify(folder, None)["problems"] == []
     assert compare(tmp_path / "reference", folder)["ok"]
+
+
+def test_a_writer_whose_closed_files_a_successor_deleted_says_that_it_was_replaced(tmp_path: Path) -> None:
+    whole = topics()
+    zombie, pairing = PartitionArchive(tmp_path, 0, Limits(rows=3), "zombie"), Pairing(0, Progress())
+    for number, payload in enumerate(whole.rejects):
+        pairing.offer_rejects(number, read_rejects(payload, at("rejects", 0, number)))
+    for number, payload in enumerate(whole.archive):
+        pairing.offer_scored(read_scored(payload, at("archive", 0, number)))
+    while (message := pairing.next()) is not None:
+        zombie.take(message)
+    written = list(tmp_path.rglob("*.parquet"))
+    owner(tmp_path)
+    assert written and not list(tmp_path.rglob("*.parquet"))
+    with pytest.raises(RefusedState, match="another writer"):
+        zombie.commit()
 
 
 @pytest.mark.slow
