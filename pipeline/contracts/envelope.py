@@ -364,5 +364,8 @@ def _watermark(value: Sequence[object]) -> SensorWatermark | None:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:  # JSON may be nested deeper than Python follows
+        text = f"a {type(value).__name__} of very many levels"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

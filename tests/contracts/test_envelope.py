@@ -186,6 +186,13 @@ def test_a_refused_value_is_not_printed_whole() -> None:
     assert len(str(refused.value)) < MAX_SHOWN + 250
 
 
+def test_what_is_nested_deeper_than_python_follows_is_refused() -> None:
+    nested = orjson.loads(b"[" * 1_000 + b"]" * 1_000)
+    for document in (nested, {**flows_facts().document(), "first": nested}):
+        with pytest.raises(BadEnvelope, match="a list of very many levels"):
+            FlowsFacts.read(document, WHERE)
+
+
 def test_every_hop_keeps_the_partition_number() -> None:
     payload = messages.write(empty("flow"), flows_facts(raw_partition=1))
     with pytest.raises(BadEnvelope, match=r"flows\[2\]@7: fact 'raw_partition' .*: got 1, expected 2"):
