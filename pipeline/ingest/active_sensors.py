@@ -10,7 +10,7 @@ worker that takes a partition over continues from what its predecessor committed
 import base64
 import binascii
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
@@ -40,6 +40,10 @@ class _Partition:
     newest_us: int = NOTHING_SEEN_US
     heard_us: dict[bytes, int] = field(default_factory=dict)
     all_active_us: int | None = None
+
+    def copied(self) -> "_Partition":
+        """The same, apart."""
+        return replace(self, heard_us=dict(self.heard_us))
 
 
 class ActiveSensors:
@@ -77,6 +81,14 @@ class ActiveSensors:
         """These are another worker's now."""
         for partition in partitions:
             self._partitions.pop(partition, None)
+
+    def copied(self, partitions: Iterable[int]) -> dict[int, "_Partition"]:
+        """The sensors of these partitions as they are now: what `revert` takes."""
+        return {number: self._partitions[number].copied() for number in partitions}
+
+    def revert(self, before: Mapping[int, "_Partition"]) -> None:
+        """Take back who was admitted since: the transaction was aborted, and its messages are read again."""
+        self._partitions |= before
 
     def metadata(self, partition: int) -> str:
         """The sensors of a partition as text for its committed offset: longest silent first."""

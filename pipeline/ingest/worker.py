@@ -240,6 +240,7 @@ class IngestWorker:
         one transaction: after a crash anywhere its messages are read again and nothing of it has been seen.
         """
         started = time.perf_counter()
+        before = self.sensors.copied(np.unique(messages.partition).tolist())
         messages = self.sensors.admit(messages)
         decoded = decode_messages(messages, self.settings.max_future_us)
         self.sensors.observe(messages, decoded.flows)
@@ -266,6 +267,7 @@ class IngestWorker:
             failpoints.reached("ingest.committed")
         except KafkaException as error:
             self.kafka.abort(self.producer, error, positions=positions(messages))
+            self.sensors.revert(before)
             return False
         self.spacing.ended(started, time.perf_counter())
         self.kafka.progressed()

@@ -167,10 +167,12 @@ Oracle = Callable[[Any], dict[str, Any]]
 
 
 def joined(messages: Messages, more: Messages) -> Messages:
-    """Messages of the same sources, the first ones and then more."""
-    assert messages.sources == more.sources
-    columns: dict[str, Any] = {"sources": messages.sources}
-    for name in (field.name for field in fields(Messages) if field.name != "sources"):
+    """The first messages and then more."""
+    columns: dict[str, Any] = {
+        "sources": [*messages.sources, *more.sources],
+        "source": np.concatenate((messages.source, more.source + len(messages.sources))),
+    }
+    for name in (field.name for field in fields(Messages) if field.name not in columns):
         first, second = getattr(messages, name), getattr(more, name)
         columns[name] = first + second if isinstance(first, list) else np.concatenate((first, second))
     return Messages(**columns)

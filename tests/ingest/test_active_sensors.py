@@ -77,6 +77,17 @@ def test_the_end_of_a_source_frees_its_place_for_what_comes_after_it() -> None:
     assert refused(sensors, sent([name for n in range(50) for name in (f"file-{n}", f"file-{n}!")])) == []
 
 
+def test_what_an_aborted_transaction_changed_is_taken_back() -> None:
+    sensors = opened()
+    assert refused(sensors, sent(["a", "b", "c"])) == []
+    before, metadata = sensors.copied([0]), sensors.metadata(0)
+    log = sent(["a", "a!", "d"])
+    assert refused(sensors, log, START_US + SENSOR_RETENTION_US) == []
+    sensors.revert(before)
+    assert sensors.metadata(0) == metadata
+    assert refused(sensors, log) == [], "read again, a has its place until its source ends"
+
+
 def test_a_sensor_silent_for_a_day_of_event_time_loses_its_place_when_another_needs_it() -> None:
     sensors = opened()
     refused(sensors, sent("abc"), START_US)

@@ -23,6 +23,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
     ResourceType,
 )
 
+from pipeline.contracts.raw import END_OF_SOURCE, SourceInfo
 from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import worker as ingest_worker
 from pipeline.ingest.files import send as sending
@@ -307,7 +308,7 @@ def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.Ing
 
 
 def received(ours: ingest_worker.IngestWorker, records: int) -> Messages:
-    """So many messages of one source, however many calls they take."""
+    """So many messages, however many calls they take."""
     messages = ours.receive()
     deadline = time.monotonic() + PATIENCE_S
     while len(messages) < records and time.monotonic() < deadline:
@@ -351,6 +352,28 @@ def test_what_kafka_refuses_is_read_again(stage: Settings) -> None:
                 break
             again = received(ours, 3)
     assert every_position_once(stage) == Counter(flows=3)
+
+
+def test_an_aborted_transaction_admits_nobody(stage: Settings) -> None:
+    """A source ends, and another sensor takes its place: read again, the first one's records are in time for theirs."""
+    one = stage.model_copy(update={"max_sensors": 1})
+    with opened(one, 1) as (ours, messages):  # of sensor gate
+        raw = clients.producer(one, "foreign")
+        mark = SourceInfo(END_OF_SOURCE, site="dam", sensor="gate")
+        raw.produce(one.topics.raw, b"", mark.key, partition=0, headers=mark.headers)
+        raw.flush(10)
+        send_of(one, ["weir"])
+        messages = joined(messages, received(ours, 2))
+        limit_messages(one, 1_000)
+        wait_until_refused(one, 2_000)
+        assert not ours.process_batches(messages)
+        limit_messages(one, 8_388_608)
+        again = received(ours, 3)
+        for _ in range(5):
+            if ours.process_batches(again):
+                break
+            again = received(ours, 3)
+    assert every_position_once(one) == Counter(flows=2)
 
 
 def ticks_in(settings: Settings) -> list[Message]:
