@@ -91,7 +91,7 @@ docs: $(STAMP) ## Write the tables of docs/, dashboards and the operator's rules
 	@$(BIN)/python -m tests.docs.tables
 	@$(BIN)/python -m tests.k8s.monitoring.written
 
-clean: ## Remove caches and what runs left in var/
+clean: ## Remove caches and all of var/: archive, models, Kafka's messages, settled incidents too
 	@rm -rf var build .mypy_cache .ruff_cache .pytest_cache .hypothesis .numba_cache *.egg-info
 	@find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 

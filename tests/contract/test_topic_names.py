@@ -127,6 +127,24 @@ def test_writers_and_readers_are_commands() -> None:
     assert not unknown, "schemas/topics.toml names commands that do not exist"
 
 
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [("retrain run", "retrain now"), ("retrain run", "retrain fit"), ("triage serve", "alert verdict")],
+)
+def test_who_does_what_a_command_does_is_in_the_table_too(outer: str, inner: str) -> None:
+    """Retrain starts these commands under its own principal, and a verdict of the page is sent as the command sends it.
+
+    ACLs are made from this table. The page has alerts, verdicts and names in its store, so it reads them as well.
+    """
+    lacking = {
+        f"{name}: {role}"
+        for name, topic in topics().items()
+        for role, commands in (("writers", topic.writers), ("readers", topic.readers))
+        if inner in commands and outer not in commands
+    }
+    assert not lacking, f"{outer} does there what {inner} does"
+
+
 def test_the_table_is_whole() -> None:
     assert len(topics()) >= 12
     for name, topic in topics().items():

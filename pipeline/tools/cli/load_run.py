@@ -34,6 +34,7 @@ Local = Annotated[bool, typer.Option("--local", help="Start a Kafka and the six 
 NotLocal = Annotated[bool, typer.Option("--not-local", help="Yes, load that Kafka: else only one on this machine is.")]
 Drain = Annotated[float, typer.Option(min=1.0, max=3_600.0, help="Seconds to wait for what is under way.")]
 Out = Annotated[Path | None, typer.Option(help="Write report.json, report.md, report.svg and .hgrm files there.")]
+OutOfCapacity = Annotated[Path | None, typer.Option("--out", help="Write capacity.json and capacity.svg there.")]
 
 
 def scenarios(as_json: Json = False) -> None:
@@ -156,7 +157,7 @@ def capacity(
     drain: Drain = 60.0,
     seed: Seed = 0,
     pack: Pack = 1,
-    out: Out = None,
+    out: OutOfCapacity = None,
     local: Local = False,
     not_local: NotLocal = False,
     bootstrap: Bootstrap = None,

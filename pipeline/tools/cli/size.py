@@ -38,7 +38,10 @@ def size(
         f"archive     {_bytes(sizing.archive_bytes)}",
         f"Kafka       {_bytes(sizing.kafka_bytes)}",
         f"partitions  {sizing.partitions} (FOREBAY_PARTITIONS)",
-        *(f"{name:11} {each.workers} workers, {each.cores:.2f} cores used" for name, each in sizing.stages.items()),
+        *(
+            f"{name:11} {each.workers} worker{'s' * (each.workers > 1)}, {each.cores:.2f} cores used"
+            for name, each in sizing.stages.items()
+        ),
         *(f"projection: {said}" for said in sizing.projected),
         f"measured by `{figures['run']['command']}`, {figures['run']['machine']}, {figures['run']['date']}",
     ]

@@ -33,9 +33,9 @@ def triage() -> None:
 
 @app.command()
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; beyond loopback with TLS and accounts only.")] = (
-        "127.0.0.1"
-    ),
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; beyond loopback with TLS, and accounts or --oidc.")
+    ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65_535, help="Port to listen on; 0: a free one.")] = 9480,
     data: Data = FOLDER,
     store: StoreUrl = None,
@@ -59,9 +59,10 @@ def serve(
 ) -> None:
     """Serve the page until Ctrl-C; its store follows the topics.
 
-    Without accounts it is for this machine alone. The document says where it listens, once it answers.
+    Without accounts it is for this machine alone. The document says where it listens, once it answers. A store retains
+    what it has shown: alerts of a file get a folder of their own.
 
-    Example: forebay triage serve --alerts alerts.jsonl
+    Example: forebay triage serve --alerts alerts.jsonl --data var/file
     """
     with packages():
         from pipeline.tools.triage.serving import Request, serve
