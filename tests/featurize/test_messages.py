@@ -6,7 +6,10 @@ import pytest
 
 from pipeline.contracts.envelope import SensorWatermark
 from pipeline.featurize.partition import PartitionState, advance_partition, split_message
+from pipeline.ingest.scan.text import MAX_TEXT_BYTES
+from pipeline.runtime.kafka.topics import MAX_MESSAGE_BYTES
 from pipeline.runtime.wire.batches import matrix_column
+from pipeline.runtime.wire.messages import write
 from schemas.fields import arrow_schema
 from tests.contracts.facts import features_facts, flows_facts
 from tests.featurize.flows import SECOND, saved_again
@@ -65,6 +68,24 @@ def test_what_does_not_fit_is_cut_and_states_everything_once(rows: int) -> None:
 def test_large_rows_make_more_messages() -> None:
     batch = features(100)
     assert len(split_message(batch, FACTS, max_bytes=batch.nbytes // 3)) >= 3
+
+
+def test_rows_that_are_larger_than_most_make_messages_that_kafka_takes() -> None:
+    """A sensor whose texts are as long as may be sends beside many whose are not: on average its rows are small."""
+    batch = features(90_000)
+    texts = pa.array([""] * 87_000 + ["x" * MAX_TEXT_BYTES] * 3_000)
+    long = {name: texts for name in ("app_proto", "sensor_uid", "history")}
+    batch = pa.RecordBatch.from_arrays(
+        [long.get(name, batch.column(name)) for name in batch.schema.names], schema=batch.schema
+    )
+    parts = split_message(batch, FACTS)
+    assert max(len(write(part.rows, part.facts)) for part in parts) < MAX_MESSAGE_BYTES * 0.8, "score adds columns"
+    assert pa.Table.from_batches([part.rows for part in parts]).equals(pa.Table.from_batches([batch]))
+    assert [part.facts.seq for part in parts] == list(range(7, 7 + len(parts)))
+    assert [part.facts.records for part in parts] == [120] + [0] * (len(parts) - 1)
+    assert [part.facts.through is None for part in parts] == [True] * (len(parts) - 1) + [False]
+    # Where rows are of one size the cuts are where they were.
+    assert {len(part.rows) for part in parts[:10]} == {len(parts[0].rows)}
 
 
 def test_numbers_continue_after_a_message_that_was_cut() -> None:
