@@ -19,6 +19,9 @@ from schemas.fields import arrow_schema
 MAX_BATCHES = 64
 # Rows held in memory for each row that waits: one waiting flow must not hold a message of thousands.
 MAX_ROWS_PER_WAITING = 4
+# Keys of so many flows, 200 kB, are shared by the sensors that wait. Of more, nobody holds the arrays who has less than
+# one flow in MAX_ROWS_PER_WAITING: else each of 256 quiet sensors would hold those of another message.
+MAX_SHARED_KEYS = 4_096
 # Rows copied for each that is wanted, of several batches: a copy of whole columns costs a half of one row by row.
 MAX_ROWS_PER_WANTED = 2
 
@@ -206,7 +209,7 @@ def waiting_in(pool: Pool, keys: Keys, indices: Ints, bounds: Ints) -> list[Wait
 def _all_waiting(
     keys: Keys, batches: tuple[pa.RecordBatch, ...], batch: Ints, row: Ints, bounds: list[int]
 ) -> list[Waiting]:
-    """What waits of sensors whose flows lie in these batches; what is shared is not copied."""
+    """What waits of sensors whose flows lie in these batches, which they share; keys are copied where they are few."""
     sizes = np.diff(bounds)
     having = np.flatnonzero(sizes)
     starts = np.array(bounds)[having]
@@ -214,18 +217,18 @@ def _all_waiting(
     is_lowest = keys.raw_offset == np.repeat(offset, sizes[having])
     index = np.where(is_lowest, keys.raw_index, np.iinfo(np.int32).max)
     lowest = zip(offset.tolist(), np.minimum.reduceat(index, starts).tolist() if len(having) else (), strict=True)
-    return [
-        Waiting(
-            Keys(*(key[start:end] for key in keys)),  # type: ignore[arg-type]  # each is of its own type
-            batches,
-            batch[start:end],
-            row[start:end],
-            next(lowest),
-        )
-        if end > start
-        else _NONE
-        for start, end in pairwise(bounds)
-    ]
+    waiting = []
+    for start, end in pairwise(bounds):
+        if end == start:
+            waiting.append(_NONE)
+            continue
+        is_few = len(batch) > max(MAX_SHARED_KEYS, MAX_ROWS_PER_WAITING * (end - start))
+        theirs = [key[start:end].copy() if is_few else key[start:end] for key in keys]
+        of_batch, of_row = batch[start:end], row[start:end]
+        if is_few:
+            of_batch, of_row = of_batch.copy(), of_row.copy()
+        waiting.append(Waiting(Keys(*theirs), batches, of_batch, of_row, next(lowest)))  # type: ignore[arg-type]
+    return waiting
 
 
 NO_FLOWS = pa.RecordBatch.from_arrays(

@@ -43,6 +43,21 @@ def test_flows_of_many_messages_end_up_in_one_batch() -> None:
     assert len(few.batches) == 3 and few.lowest == (0, 0)
 
 
+def test_who_waits_with_few_flows_does_not_hold_the_keys_of_many() -> None:
+    """Quiet sensors beside a busy one, each in a message of its own, would hold what all flows waited by, each anew."""
+    flows = pa.Table.from_batches([_FLOWS] * 40).combine_chunks().to_batches()[0]
+    pool, indices, most = Pool((), flows), np.arange(len(flows)), len(flows) - 2
+    busy, quiet = waiting_in(pool, keys_of(flows), indices, np.array([0, most, len(flows)]))
+    assert quiet.flows().equals(flows.slice(most)) and busy.flows().equals(flows.slice(0, most))
+    assert all(held(values) == values.nbytes for values in (*quiet.keys, quiet.batch, quiet.row))
+    assert all(held(values) <= MAX_ROWS_PER_WAITING * values.nbytes for values in (busy.batch, busy.row))
+
+
+def held(values: np.ndarray[tuple[int], np.dtype[np.generic]]) -> int:
+    """Bytes of the memory that an array keeps."""
+    return held(values.base) if isinstance(values.base, np.ndarray) else values.nbytes
+
+
 @pytest.mark.slow
 def test_a_sensor_not_heard_again_gives_the_message_back() -> None:
     """One flow that waits must not keep a message of thousands: with many sensors that would be all memory."""
