@@ -48,10 +48,10 @@ def sha256(content: bytes) -> str:
 
 def origin_of(calibrated: Container[str], origin: str) -> str:
     """The calibration for `site/sensor` or `site` among those there are: its own, else its site's, else the pooled."""
-    for key in (origin, origin.partition("/")[0]):
-        if key in calibrated and key != POOLED:
-            return key
-    return POOLED
+    if origin in calibrated:
+        return origin
+    site = origin.partition("/")[0]
+    return site if site in calibrated else POOLED
 
 
 def fitted_origins(document: Mapping[str, Any]) -> frozenset[str]:

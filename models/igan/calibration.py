@@ -1,10 +1,12 @@
 """Calibration: conformal p-values against frozen tables of presumed-normal flows, and units of a view."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from models.igan import ascending
 from models.rows import Doubles, Floats, Ints
 
 EXACT = 256  # so many of the most unusual scores are retained exactly
@@ -43,9 +45,7 @@ class ConformalTable:
 
     def p_value(self, scores: Floats) -> Floats:
         """(n,) scores → (n,) p-values, float32."""
-        below = np.searchsorted(self.score, scores, side="left")  # retained scores strictly below each
-        reach = np.concatenate([[self.n], self.above])[below]
-        return ((1 + reach) / (self.n + 1)).astype(np.float32)
+        return ConformalTables.of([self]).p_value(scores, np.zeros(len(scores), np.int64))
 
     def document(self, alert_level: float) -> dict[str, Any]:
         """As plain JSON values, with the alert level and the smallest p-value stated."""
@@ -75,6 +75,36 @@ class ConformalTable:
         if not sound:
             raise ValueError(f"calibration table of {len(score)} scores: expected finite ascending scores and counts")
         return cls(n, score, above)
+
+
+@dataclass(frozen=True, slots=True)
+class ConformalTables:
+    """Tables of many origins, one behind the other.
+
+    Attributes
+    ----------
+    first : (S + 1,) where each table's scores begin
+    score : (all,) float32, ascending within a table
+    p : (all + S,) float32: of each table the p-values of what has 0, 1, 2, ... of its scores below it
+    """
+
+    first: Ints
+    score: Floats
+    p: Floats
+
+    @classmethod
+    def of(cls, tables: Sequence[ConformalTable]) -> "ConformalTables":
+        """Those of these tables, one at least, in their order."""
+        score = [table.score for table in tables]
+        p = [(1 + np.concatenate([[table.n], table.above])) / (table.n + 1) for table in tables]
+        return cls(ascending.firsts(score), np.concatenate(score), np.concatenate(p).astype(np.float32))
+
+    def p_value(self, scores: Floats, origin: Ints) -> Floats:
+        """(n,) scores, which table each is looked up in (n,) → (n,) p-values, float32."""
+        below = np.empty(len(scores), np.int64)
+        ascending.below(self.score, self.first, origin, np.require(scores, np.float32, ["C", "W"]), below)
+        result: Floats = self.p[self.first[origin] + origin + below]
+        return result
 
 
 def retained_ranks(count: int) -> Ints:

@@ -1,23 +1,25 @@
 """How far a row lies from normal traffic: from its centre, or from the nearest of many prototypes. Without torch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numba import njit
 
 from models.igan import kernel, packed
-from models.igan.layout import DistanceSpace, PackedDistance, PackedPrototypes, PrototypeSpace
+from models.igan.layout import PackedPrototypes, PrototypeSpace
 from models.rows import Doubles, Floats, Ints
 
 ROUNDS = 10
 MAX_LEARNT_FROM = 60_000  # normal rows
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Distance:
     """z (n, F) → (n,) Mahalanobis distance to normal traffic's centre, in its own deviations per feature.
 
-    One thread at a time: what is written in between is made once.
+    One thread at a time: what is written in between is made once, and what is read when it is first called.
 
     Attributes
     ----------
@@ -27,8 +29,6 @@ class Distance:
 
     centre: Floats
     whitening: Floats
-    _packed: PackedDistance = field(init=False, repr=False)
-    _space: DistanceSpace = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         features = len(self.centre)
@@ -37,8 +37,6 @@ class Distance:
                 f"distance: got a centre of {features} features and a whitening {self.whitening.shape}, "
                 f"expected one at least and a square of as many"
             )
-        object.__setattr__(self, "_packed", packed.pack_distance(self.centre, self.whitening))
-        object.__setattr__(self, "_space", packed.distance_space(self._packed))
 
     @classmethod
     def fit(cls, z: Floats, shrinkage: float) -> "Distance":
@@ -54,13 +52,36 @@ class Distance:
 
     def __call__(self, z: Floats) -> Floats:
         """(n, F) → (n,)."""
-        out = np.empty(len(z), np.float32)
-        kernel.mahalanobis(expected_rows(z, len(self.centre)), self._packed, self._space, out)
-        return out
+        return self._alone(z, np.zeros(len(z), np.int64))
+
+    @cached_property
+    def _alone(self) -> "Distances":
+        return Distances([self])
 
     def tensors(self) -> dict[str, Floats]:
         """By name."""
         return {"centre": self.centre, "whitening": self.whitening}
+
+
+class Distances:
+    """Distances of many origins, one at least, side by side: each row is measured by its origin's.
+
+    One thread at a time: what is written in between is made once.
+    """
+
+    def __init__(self, distances: Sequence[Distance]) -> None:
+        self._features = len(distances[0].centre)
+        self._packed = packed.pack_distances(
+            [distance.centre for distance in distances], [distance.whitening for distance in distances]
+        )
+        self._space = packed.distance_space(self._packed)
+
+    def __call__(self, z: Floats, origin: Ints) -> Floats:
+        """(n, F), the origin of each row (n,) → (n,)."""
+        out = np.empty(len(z), np.float32)
+        order = np.argsort(origin, kind="stable")
+        kernel.mahalanobis(expected_rows(z, self._features), order, origin, self._packed, self._space, out)
+        return out
 
 
 @dataclass(frozen=True, slots=True, eq=False)

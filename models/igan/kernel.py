@@ -15,7 +15,7 @@ from numba import njit
 from models.igan.layout import (
     DistanceSpace,
     NetworkSpace,
-    PackedDistance,
+    PackedDistances,
     PackedNetwork,
     PackedPrototypes,
     PrototypeSpace,
@@ -96,7 +96,7 @@ def preprocess(rows: Floats, scaling: Scaling) -> None:
 
 
 @_compiled
-def _copy_in(rows: Floats, start: int, space: NetworkSpace | DistanceSpace | PrototypeSpace) -> int:
+def _copy_in(rows: Floats, start: int, space: NetworkSpace | PrototypeSpace) -> int:
     """A block of rows (n, f), from `start` on, into `space.rows`; how many whole tiles of rows that are.
 
     What fills the last tile is left from before; what comes of it goes nowhere.
@@ -270,24 +270,43 @@ def forward(x: Floats, network: PackedNetwork, space: NetworkSpace, z: Floats, l
 
 
 @_compiled
-def mahalanobis(z: Floats, distance: PackedDistance, space: DistanceSpace, out: Floats) -> None:
-    """Preprocessed rows (n, f) → out (n,): root of the mean square of whitened distances to the centre.
+def _copy_in_of_one(z: Floats, order: Ints, origin: Ints, start: int, space: DistanceSpace) -> int:
+    """Of rows z (n, f) in an order those of one origin, from `start` on, into `space.rows`; how many, a block at most.
+
+    What fills the last tile is left from before; what comes of it goes nowhere.
+    """
+    one, count = origin[order[start]], 0
+    while count < min(BLOCK, len(order) - start) and origin[order[start + count]] == one:
+        for column in range(z.shape[1]):
+            space.rows[count, column] = z[order[start + count], column]
+        count += 1
+    return count
+
+
+@_compiled
+def mahalanobis(
+    z: Floats, order: Ints, origin: Ints, distance: PackedDistances, space: DistanceSpace, out: Floats
+) -> None:
+    """Preprocessed rows (n, f) → out (n,): root of the mean square of whitened distances to their origin's centre.
 
     A panel of outputs reads the inputs up to its last one that is not 0: half of them where the whitening is a
-    triangle.
+    triangle. Rows of one origin (n,), which lie together in the order (n,), share a tile.
     """
-    panels, inputs, _ = distance.whitening.shape
+    _, panels, inputs, _ = distance.whitening.shape
     zero, width = splat(np.float32(0)), space.rows.shape[1]
-    for start in range(0, len(z), BLOCK):
-        count = _copy_in(z, start, space)
+    start = 0
+    while start < len(order):
+        one = origin[order[start]]
+        count = _copy_in_of_one(z, order, origin, start, space)
         for row in range(0, count, ROWS):
             for at in range(row * width, (row + ROWS) * width, 16):
-                store(space.rows, at, subtract(load(space.rows, at), load(distance.centre, at % width)))
+                centre = load(distance.centre, one * width + at % width)
+                store(space.rows, at, subtract(load(space.rows, at), centre))
             a_sum, b_sum, c_sum, d_sum, e_sum, f_sum = zero, zero, zero, zero, zero, zero
             for panel in range(panels):
                 a, b, c, d, e, f = zero, zero, zero, zero, zero, zero
-                at = panel * inputs * 16
-                for k in range(distance.reach[panel]):
+                at = (one * panels + panel) * inputs * 16
+                for k in range(distance.reach[one, panel]):
                     w = load(distance.whitening, at + 16 * k)
                     a = fma(splat(space.rows[row, k]), w, a)
                     b = fma(splat(space.rows[row + 1, k]), w, b)
@@ -307,8 +326,9 @@ def mahalanobis(z: Floats, distance: PackedDistance, space: DistanceSpace, out: 
                 lane_sum(e_sum),
                 lane_sum(f_sum),
             )
-        for row in range(min(count, len(z) - start)):
-            out[start + row] = np.sqrt(space.square[row] / np.float32(z.shape[1]))
+        for row in range(count):
+            out[order[start + row]] = np.sqrt(space.square[row] / np.float32(z.shape[1]))
+        start += count
 
 
 @_compiled

@@ -78,8 +78,8 @@ class NetworkSpace(NamedTuple):
     last: Floats
 
 
-class PackedDistance(NamedTuple):
-    """centre (16 p,); whitening (p, 16 p, 16); reach (p,): how many inputs a panel reads."""
+class PackedDistances(NamedTuple):
+    """Of S origins, centre (S, 16 p); whitening (S, p, 16 p, 16); reach (S, p): how many inputs a panel reads."""
 
     centre: Floats
     whitening: Floats

@@ -1,12 +1,14 @@
 """Known and unknown attacks as odds that add up: a score from a margin and from how unusual a row is here."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from models.igan import ascending
 from models.igan.calibration import retained_ranks, unit_scale
-from models.rows import Doubles, Floats
+from models.rows import Doubles, Floats, Ints
 
 LEAST_P = 1e-9  # how unusual a row is can say no more than this
 CEILING = 50.0  # a view says "very unusual" at most this loudly
@@ -77,33 +79,21 @@ class Odds:
 
     def unusual(self, distance: Floats, margin: Floats) -> Doubles:
         """(n,) distances and margins → (n,) how unusual, in units of the origin's normal rows."""
-        near = _in_units(distance, self.distance_unit)
-        result: Doubles = near + self.constants.margin_weight * _in_units(margin, self.margin_unit)
-        return result
+        return ManyOdds.of([self]).unusual(distance, margin, _first(distance))
 
     def p_unknown(self, unusual: Doubles) -> Doubles:
         """(n,) → (n,) share of the origin's normal rows at least so unusual, between 1e-9 and 1.
 
         Beyond the most unusual of them it falls on, ever more slowly.
         """
-        # Where the most unusual rows are many, all alike, what lies beyond them lies beyond every one.
-        position = np.where(unusual > self.value[-1], self.n - 1, np.interp(unusual, self.value, self.position))
-        spread = max(float(self.value[-1] - self.value[0]), 1e-12)
-        above = np.maximum(unusual - self.value[-1], 0) / spread
-        below = np.maximum(self.value[0] - unusual, 0) / spread
-        rank = (position + above / (1 + above) - below / (1 + below) + 1) / (self.n + 1)
-        result: Doubles = np.maximum(1.0 - rank, LEAST_P)
-        return result
+        return ManyOdds.of([self]).p_unknown(unusual, _first(unusual))
 
     def score(self, distance: Floats, margin: Floats) -> tuple[Floats, Floats]:
         """(n,) distances and margins → score (n,) in [0, 1), novelty (n,) = -log10 p; float32.
 
         With u = -ln P(normal) by these odds, score = u / (1 + u).
         """
-        p = self.p_unknown(self.unusual(distance, margin))
-        log_odds = np.logaddexp(margin.astype(np.float64) - self.shift, np.log(self.constants.pi) - np.log(p))
-        surprise = np.logaddexp(0.0, log_odds)
-        return (surprise / (1 + surprise)).astype(np.float32), -np.log10(p).astype(np.float32)
+        return ManyOdds.of([self]).score(distance, margin, _first(distance))
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -143,10 +133,84 @@ class Odds:
         return cls(constants, distance_unit, margin_unit, shift, n, value, position)
 
 
-def _in_units(view: Floats, unit: tuple[float, float]) -> Doubles:
+@dataclass(frozen=True, slots=True)
+class ManyOdds:
+    """Odds of S origins side by side: each row is measured by those of its own.
+
+    Attributes
+    ----------
+    log_pi, margin_weight, shift, n : (S,) as of each origin's odds
+    distance_unit, margin_unit : (2, S) centre and scale of each
+    first : (S + 1,) where each origin's values begin
+    value, position : (all,) of the origins' odds, one behind the other
+    """
+
+    log_pi: Doubles
+    margin_weight: Doubles
+    distance_unit: Doubles
+    margin_unit: Doubles
+    shift: Doubles
+    n: Ints
+    first: Ints
+    value: Doubles
+    position: Doubles
+
+    @classmethod
+    def of(cls, odds: Sequence[Odds]) -> "ManyOdds":
+        """Those of these origins, one at least, in their order."""
+        values = [each.value for each in odds]
+        return cls(
+            np.log(np.array([each.constants.pi for each in odds])),
+            np.array([each.constants.margin_weight for each in odds]),
+            np.array([each.distance_unit for each in odds]).T,
+            np.array([each.margin_unit for each in odds]).T,
+            np.array([each.shift for each in odds]),
+            np.array([each.n for each in odds], np.int64),
+            ascending.firsts(values),
+            np.concatenate(values),
+            np.concatenate([each.position for each in odds]),
+        )
+
+    def unusual(self, distance: Floats, margin: Floats, origin: Ints) -> Doubles:
+        """As `Odds.unusual`, each row by the odds of its origin (n,)."""
+        near, high = (
+            _in_units(view, unit[:, origin])
+            for view, unit in ((distance, self.distance_unit), (margin, self.margin_unit))
+        )
+        result: Doubles = near + self.margin_weight[origin] * high
+        return result
+
+    def p_unknown(self, unusual: Doubles, origin: Ints) -> Doubles:
+        """As `Odds.p_unknown`, each row by the odds of its origin (n,)."""
+        low, high, n = self.value[self.first[origin]], self.value[self.first[origin + 1] - 1], self.n[origin]
+        position = np.empty(len(unusual))
+        ascending.interpolated(self.value, self.position, self.first, origin, unusual, position)
+        # Where the most unusual rows are many, all alike, what lies beyond them lies beyond every one.
+        position = np.where(unusual > high, n - 1, position)
+        spread = np.maximum(high - low, 1e-12)
+        above = np.maximum(unusual - high, 0) / spread
+        below = np.maximum(low - unusual, 0) / spread
+        rank = (position + above / (1 + above) - below / (1 + below) + 1) / (n + 1)
+        result: Doubles = np.maximum(1.0 - rank, LEAST_P)
+        return result
+
+    def score(self, distance: Floats, margin: Floats, origin: Ints) -> tuple[Floats, Floats]:
+        """As `Odds.score`, each row by the odds of its origin (n,)."""
+        p = self.p_unknown(self.unusual(distance, margin, origin), origin)
+        log_odds = np.logaddexp(margin.astype(np.float64) - self.shift[origin], self.log_pi[origin] - np.log(p))
+        surprise = np.logaddexp(0.0, log_odds)
+        return (surprise / (1 + surprise)).astype(np.float32), -np.log10(p).astype(np.float32)
+
+
+def _in_units(view: Floats, unit: Doubles) -> Doubles:
     centre, scale = unit
     result: Doubles = np.clip((view.astype(np.float64) - centre) / scale, 0.0, CEILING)
     return result
+
+
+def _first(rows: Doubles | Floats) -> Ints:
+    """Of each row that its origin is the only one."""
+    return np.zeros(len(rows), np.int64)
 
 
 def _unit(pair: Any) -> tuple[float, float]:

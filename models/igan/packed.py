@@ -1,5 +1,7 @@
 """Arrays are laid out for the kernel: panels of 16 outputs, widths rounded up, memory from borders of 64 bytes on."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,7 @@ from models.igan.layout import (
     DistanceSpace,
     Indices,
     NetworkSpace,
-    PackedDistance,
+    PackedDistances,
     PackedNetwork,
     PackedPrototypes,
     PrototypeSpace,
@@ -97,17 +99,22 @@ def network_space(network: PackedNetwork) -> NetworkSpace:
     )
 
 
-def pack_distance(centre: Floats, whitening: Floats) -> PackedDistance:
-    """Mahalanobis distance for the kernel: centre (F,), whitening (F, F), output x input."""
-    matrix = _panels(np.ascontiguousarray(whitening.T), _up(len(centre)))
-    inputs = np.arange(1, matrix.shape[1] + 1)
-    reach = (inputs * (matrix != 0).any(axis=2)).max(axis=1)
-    return PackedDistance(_padded(centre, _up(len(centre))), matrix, reach)
+def pack_distances(centres: Sequence[Floats], whitenings: Sequence[Floats]) -> PackedDistances:
+    """Mahalanobis distances of S origins, one at least: centres (F,), whitenings (F, F), output x input."""
+    width = _up(len(centres[0]))
+    centre = aligned(len(centres), width)
+    whitening = aligned(len(centres), width // PANEL, width, PANEL)
+    for number, (one, matrix) in enumerate(zip(centres, whitenings, strict=True)):
+        centre[number, : len(one)] = one
+        whitening[number] = _in_panels(matrix.T, width, PANEL)
+    inputs = np.arange(1, width + 1)
+    reach = (inputs * (whitening != 0).any(axis=3)).max(axis=2)
+    return PackedDistances(centre, whitening, reach)
 
 
-def distance_space(distance: PackedDistance) -> DistanceSpace:
-    """Memory for a distance's blocks."""
-    return DistanceSpace(aligned(kernel.BLOCK, len(distance.centre)), aligned(kernel.BLOCK))
+def distance_space(distances: PackedDistances) -> DistanceSpace:
+    """Memory for the blocks of distances."""
+    return DistanceSpace(aligned(kernel.BLOCK, distances.centre.shape[1]), aligned(kernel.BLOCK))
 
 
 def pack_prototypes(prototypes: Floats) -> PackedPrototypes:

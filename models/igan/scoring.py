@@ -1,9 +1,12 @@
-"""What a model says of rows of one origin: the one way from features to scores, for live traffic and for protocols."""
+"""What a model says of rows: the one way from features to scores, for live traffic and for protocols."""
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from models.igan.forward import Forward
 from models.igan.origin import Origin
+from models.igan.origins import Origins
 from models.igan.views import attack_odds
 from models.rows import Floats, Ints
 
@@ -32,12 +35,12 @@ class RowScores:
 
 def score_rows(forward: Forward, origin: Origin, x: Floats) -> RowScores:
     """Raw rows (n, F) of one origin → their scores."""
+    return score_each(forward, Origins([origin]), np.zeros(len(x), np.int64), x)
+
+
+def score_each(forward: Forward, origins: Origins, origin: Ints, x: Floats) -> RowScores:
+    """Raw rows (n, F), which of the origins each is from (n,) → their scores."""
     z, logits = forward(x)
-    return scores_of(origin, z, logits, origin.view(z), forward.arrays.benign)
-
-
-def scores_of(origin: Origin, z: Floats, logits: Floats, distance: Floats, benign: int) -> RowScores:
-    """The scores of rows by an origin's odds: z (n, F), logits (n, K), distances (n,) by the origin's view."""
-    odds = attack_odds(logits, benign)
-    score, novelty = origin.odds.score(distance, odds.margin)
-    return RowScores(score, novelty, origin.table.p_value(score), odds.likeliest, z, logits)
+    odds = attack_odds(logits, forward.arrays.benign)
+    score, novelty = origins.odds.score(origins.distance(z, origin), odds.margin, origin)
+    return RowScores(score, novelty, origins.tables.p_value(score, origin), odds.likeliest, z, logits)

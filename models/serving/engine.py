@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from typing import Protocol
 
 from models.errors import RefusedModel
-from models.rows import Floats
+from models.rows import Floats, Ints
 from models.serving.kernel_engine import KernelEngine
 from models.serving.model import Model
 from models.serving.scored import Scored
@@ -25,7 +25,7 @@ TILE = 1024  # rows of one computation of all engines but the kernel
 
 
 class Engine(Protocol):
-    """Rows of one calibration in, scores out. One thread at a time."""
+    """Rows in, scores by their calibrations out. One thread at a time."""
 
     @property
     def device(self) -> str:
@@ -37,6 +37,9 @@ class Engine(Protocol):
 
     def score(self, rows: Floats, key: str) -> Scored:
         """Raw rows (n, F), n at most `rows_at_once`, of the calibration `key` of the model → their scores."""
+
+    def score_each(self, rows: Floats, calibration: Ints) -> Scored:
+        """As `score`, rows of many calibrations: the number of each one's among the model's `origins` (n,)."""
 
 
 def _kernel(model: Model) -> Engine:

@@ -1,7 +1,8 @@
 """A model in memory: its manifest and its weights, and the network they make."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from models.igan.config import IganConfig
 from models.igan.known_classes import CENTRE, KnownClasses
 from models.igan.origin import Origin
 from models.igan.views import view_of
-from models.rows import Floats
+from models.rows import Floats, Ints, Mask
 from models.serving import weights
 from schemas import model_manifest as manifest
 
@@ -66,10 +67,24 @@ class Model:
         """SHA-256 (hex) of the manifest's bytes, which hold that of the weights."""
         return manifest.sha256(manifest.canonical(self.document))
 
-    @property
+    @cached_property
     def fitted(self) -> frozenset[str]:
         """The sensors it is calibrated for by what their own baselines call usual: it holds where they are anchored."""
         return manifest.fitted_origins(self.document)
+
+    @cached_property
+    def own(self) -> Mask:
+        """(S,) which of its calibrations are some sensor's or site's own: all but the pooled one."""
+        return np.array([key != POOLED for key in self.origins], np.bool_)
+
+    @cached_property
+    def fitted_ones(self) -> Mask:
+        """(S,) which of its calibrations are `fitted`."""
+        return np.array([key in self.fitted for key in self.origins], np.bool_)
+
+    @cached_property
+    def _number(self) -> dict[str, int]:
+        return {key: number for number, key in enumerate(self.origins)}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,6 +107,11 @@ class Model:
     def origin_of(self, origin: str) -> str:
         """The calibration for `site/sensor` or `site`: its own, else its site's, else the pooled one."""
         return manifest.origin_of(self.origins, origin)
+
+    def calibrations_of(self, origins: Iterable[str]) -> Ints:
+        """(s,) of each `site/sensor` or `site` the number of its calibration (`origin_of`) among `self.origins`."""
+        number = self._number
+        return np.array([number[manifest.origin_of(number, origin)] for origin in origins], np.int64)
 
 
 def view_shapes(features: int, config: IganConfig, prototypes: int | None = None) -> weights.Shapes:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from models.rows import Floats
+from models.rows import Floats, Ints
 from models.serving.engine import TILE
 from models.serving.model import Model
 from models.serving.onnx_export import onnx_model
-from models.serving.scored import Scored
+from models.serving.scored import Scored, scored_by_key
 
 WANTED = ("score", "class_index", "probability", "known", "novelty", "p_value", "suspect")
 
@@ -46,6 +46,10 @@ class OnnxEngine:
             found["probability"] = found["probability"].max(axis=1)  # of the likeliest class
             out.put(slice(start, start + len(part)), Scored(**{name: found[name][: len(part)] for name in WANTED}))
         return out
+
+    def score_each(self, rows: Floats, calibration: Ints) -> Scored:
+        """Raw rows (n, F), the number of each one's calibration among the model's (n,) → their scores."""
+        return scored_by_key(self.score, list(self._model.origins), rows, calibration)
 
     def _session(self, key: str) -> Any:
         content = onnx_model(self._model, key).SerializeToString()

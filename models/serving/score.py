@@ -1,6 +1,6 @@
 """Scoring: rows through a model, by origin, on an engine."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -53,25 +53,19 @@ class Scorer:
             )
         return self.score_of(matrix, *np.unique(site, return_inverse=True))
 
-    def score_of(self, matrix: Floats, names: Strings, number: Ints) -> Scored:
+    def score_of(self, matrix: Floats, names: Iterable[str], number: Ints) -> Scored:
         """As `score`, the sites as distinct names (s,) and (n,) which of them each row is from."""
+        return self.score_by(matrix, self.model.calibrations_of(names)[number])
+
+    def score_by(self, matrix: Floats, calibration: Ints) -> Scored:
+        """As `score`, of each row (n,) the number of the calibration it is measured by (Model.calibrations_of)."""
         rows, width = len(matrix), len(self.model.features)
-        if matrix.shape != (rows, width) or len(number) != rows:
+        if matrix.shape != (rows, width) or len(calibration) != rows:
             raise RefusedModel(
-                f"rows to score: got {matrix.shape} with {len(number)} sites, expected (n, {width}) with n"
+                f"rows to score: got {matrix.shape} with {len(calibration)} sites, expected (n, {width}) with n"
             )
         out = Scored.empty(rows)
-        keys = np.array([self.model.origin_of(str(name)) for name in names], dtype=np.str_)
-        distinct = np.unique(keys) if rows else keys[:0]
-        for key in distinct:
-            chosen = None if len(distinct) == 1 else np.flatnonzero((keys == key)[number])
-            for here in _parts(rows, chosen, self._engine.rows_at_once):
-                out.put(here, self._engine.score(matrix[here], str(key)))
+        for start in range(0, rows, self._engine.rows_at_once):
+            here = slice(start, start + self._engine.rows_at_once)
+            out.put(here, self._engine.score_each(matrix[here], calibration[here]))
         return out
-
-
-def _parts(rows: int, chosen: Ints | None, at_once: int) -> Iterator[slice | Ints]:
-    """All of so many rows, or those chosen, a few thousand at once."""
-    for start in range(0, rows if chosen is None else len(chosen), at_once):
-        part = slice(start, start + at_once)
-        yield part if chosen is None else chosen[part]

@@ -1,5 +1,6 @@
 """What a model says of rows, and how it comes from z, logits and distances: the same for every engine on the CPU."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -56,8 +57,26 @@ def named(model: Model, rows: RowScores) -> tuple[Ints, Floats, Mask]:
     return class_index, probability, known
 
 
-def scored_of(model: Model, key: str, rows: RowScores) -> Scored:
-    """What a model says of rows of one calibration, by their scores."""
-    suspect = rows.p_value <= np.float32(model.origins[key].alert_level)
+def scored_of(model: Model, alert_level: Floats, rows: RowScores) -> Scored:
+    """What a model says of n rows, by their scores and the alert levels of their calibrations (n,)."""
     class_index, probability, known = named(model, rows)
+    suspect = rows.p_value <= alert_level
     return Scored(rows.score, class_index, probability, known, rows.novelty, rows.p_value, suspect)
+
+
+def scored_by_key(
+    score: Callable[[Floats, str], Scored], keys: Sequence[str], rows: Floats, calibration: Ints
+) -> Scored:
+    """Raw rows (n, F) through an engine that takes those of one calibration at a time.
+
+    keys : (s,) the calibrations
+    calibration : (n,) which of them each row is measured by
+    """
+    numbers = np.unique(calibration).tolist()
+    if len(numbers) == 1:
+        return score(rows, keys[numbers[0]])  # where they lie: a CUDA device reads pinned memory without a copy
+    out = Scored.empty(len(rows))
+    for number in numbers:
+        here = np.flatnonzero(calibration == number)
+        out.put(here, score(rows[here], keys[number]))
+    return out

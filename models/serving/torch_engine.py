@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from models.igan.distances import expected_rows
-from models.rows import Floats
+from models.rows import Floats, Ints
 from models.serving.engine import TILE
 from models.serving.model import Model
-from models.serving.scored import Scored
+from models.serving.scored import Scored, scored_by_key
 from models.serving.torch_scoring import COLUMNS, TorchScoring, scored
 
 BUCKETS = (1, 2, 4, 8)  # tiles; 16,384 rows fill both slots
@@ -131,6 +131,10 @@ class TorchEngine:
         for number in range(max(len(begun) - RING, 0), len(begun)):
             self._collect(out, begun, number)
         return out
+
+    def score_each(self, rows: Floats, calibration: Ints) -> Scored:
+        """Raw rows (n, F), the number of each one's calibration among the model's (n,) → their scores."""
+        return scored_by_key(self.score, list(self._model.origins), rows, calibration)
 
     def _collect(self, out: Scored, begun: list[slice], number: int) -> None:
         here = begun[number]

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from models.serving.model import POOLED
 from models.serving.score import Scorer
 from models.serving.scored import Scored
 from pipeline.contracts.envelope import SensorName
@@ -55,12 +54,9 @@ def score_batches(
     for index in np.unique(model_index):
         scorer = models.scorer(ledger.holding[index - 1] if index else None)
         here = slice(None) if (model_index == index).all() else np.flatnonzero(model_index == index)
-        keys = [scorer.model.origin_of(str(name)) for name in names]
-        calibrated = np.array([key != POOLED for key in keys], np.bool_)
-        own = scorer.model.fitted  # goes through all of its calibrations
-        fitted = np.array([key in own for key in keys], np.bool_)
-        out.set(here, scorer, scorer.score_of(values[here], names, origin[here]))
-        out.judge(here, baseline, calibrated[origin[here]], fitted[origin[here]])
+        calibration = scorer.model.calibrations_of(names)[origin[here]]
+        out.set(here, scorer, scorer.score_by(values[here], calibration))
+        out.judge(here, baseline, scorer.model.own[calibration], scorer.model.fitted_ones[calibration])
     called = names_of(batches, values, out.likeliest, models.first.model.features, preconditions)
     starts = np.concatenate([[0], np.cumsum(sizes)])
     return [
@@ -139,11 +135,11 @@ def _take(names: Sequence[str], indices: npt.NDArray[np.int32]) -> pa.Array:
     return pa.array(names, pa.string()).take(pa.array(indices))
 
 
-def _origins(batches: Sequence[pa.RecordBatch]) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+def _origins(batches: Sequence[pa.RecordBatch]) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The distinct `site/sensor` of all rows, and which of them each row is from."""
     known: dict[SensorName, int] = {}
     numbers = []
     for batch in batches:
         names, number = sensors_of(batch)
         numbers.append(np.array([known.setdefault(name, len(known)) for name in names], np.int64)[number])
-    return np.array(["/".join(name) for name in known], np.str_), np.concatenate(numbers)
+    return ["/".join(name) for name in known], np.concatenate(numbers)
