@@ -16,11 +16,15 @@ from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, Ints, OpenFile
 
 ROW_GROUP_ROWS = 16_384
-"""What is copied together and encoded at a time, 13 MB and as much for its levels: a whole file of 131,072 rows took
-eight times the memory and was 2 % smaller (docs/performance.md)."""
+"""What is encoded together, 13 MB: a whole file of 131,072 rows took eight times the memory and was 2 % smaller
+(docs/performance.md)."""
+CHUNK_ROWS = 4_096
+"""A large column is encoded so many rows at a time: of a whole row group the levels of the features are 5 MB."""
+ROWS_A_PIECE = 1_024
+"""Pieces of fewer rows than this on average are copied together: each costs every column some µs."""
 DATA_PAGE_BYTES = 1024 * 1024
-WRITE_BATCH_VALUES = 32_768
-"""Encoded at a time; with Arrow's 1,024 a row costs 5 % more."""
+WRITE_BATCH_VALUES = 1024 * 1024
+"""Encoded at a time, so all of a chunk; with Arrow's 1,024 a row costs 5 % more."""
 COMPRESSION, COMPRESSION_LEVEL, FEW_VALUES_COMPRESSION = "zstd", 1, "snappy"
 """Columns of few values are a dictionary and some bytes: zstd needs 20 µs to begin with a page, whatever is in it."""
 FOOTER = "raw_"
@@ -104,7 +108,7 @@ class _Rows:
         return np.concatenate([piece.column(name).to_numpy() for piece in self._pieces])
 
     def gather(self, numbers: Ints) -> pa.Table:
-        """The rows of these numbers, in this order, each column in one piece.
+        """The rows of these numbers, in this order: as they lie where that is their order, else copied.
 
         From each piece only the span that is wanted is taken:
 
@@ -122,7 +126,7 @@ class _Rows:
             joined += last + 1 - first
         rows = pa.Table.from_batches(spans, self._schema)
         if joined == len(numbers) and (numbers == ascending).all():
-            return rows.combine_chunks()
+            return rows
         indexes = pa.array(numbers + shift[np.searchsorted(self._starts, numbers, "right") - 1])
         # A column at a time: the rows as they lay and in order are never both in memory.
         columns = [_in_order(column, indexes) for column in rows.columns]
@@ -136,6 +140,24 @@ def _in_order(column: pa.ChunkedArray, indexes: pa.Array) -> pa.Array:
     return column.combine_chunks().take(indexes)
 
 
+def _chunked(rows: pa.Table) -> pa.Table:
+    """A row group's rows as they are written: the bytes do not depend on the pieces that the rows lie in.
+
+    A column that fits into one page is encoded the same from any pieces, without a copy. Pages of others end where a
+    piece does, so those are cut every CHUNK_ROWS rows.
+    """
+    if rows.column(0).num_chunks * ROWS_A_PIECE > len(rows):
+        rows = rows.combine_chunks()
+    columns = [column if column.nbytes < DATA_PAGE_BYTES else _cut(column) for column in rows.columns]
+    return pa.Table.from_arrays(columns, schema=rows.schema)
+
+
+def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column in chunks of CHUNK_ROWS rows; what lies in one piece is not copied."""
+    parts = (column.slice(start, CHUNK_ROWS) for start in range(0, len(column), CHUNK_ROWS))
+    return pa.chunked_array([part.chunk(0) if part.num_chunks == 1 else part.combine_chunks() for part in parts])
+
+
 def _render(
     file: OpenFile, rows: _Rows, order: Ints, hour: int | None, partition: int, group_written: Callable[[], None]
 ) -> Rendered:
@@ -147,7 +169,7 @@ def _render(
     with pq.ParquetWriter(sink, file.schema, sorting_columns=sorting, **writer_options(file.schema)) as writer:
         for start in range(0, len(order), ROW_GROUP_ROWS):
             group = rows.gather(order[start : start + ROW_GROUP_ROWS])
-            writer.write_table(group, row_group_size=ROW_GROUP_ROWS)
+            writer.write_table(_chunked(group), row_group_size=ROW_GROUP_ROWS)
             also += len(positions_of(group)[0]) - len(group)
             del group  # before the next one is made
             group_written()

@@ -28,8 +28,6 @@ from schemas.sources import source_of
 
 # Bytes that a reject retains of its record: enough for people to read, and a bound on the message's size.
 MAX_REJECT_RECORD_BYTES = 65_536
-# Rows of the null columns that are made once: of more, they are made each time. Most formats lack half of the fields.
-BLANK_ROWS = 16_384
 
 
 class Decoded(NamedTuple):
@@ -198,7 +196,7 @@ def _flows(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.R
             if value is not None:
                 columns[name] = pa.repeat(value, count)
             else:
-                columns[name] = blank.slice(0, count) if count <= BLANK_ROWS else pa.nulls(count, blank.type)
+                columns[name] = blank.slice(0, count) if count <= len(blank) else pa.nulls(count, blank.type)
     columns["community_id"] = community_ids(columns, part.draft.columns.get("community_id"))
     batch = pa.RecordBatch.from_arrays([columns[name] for name in _blanks()], schema=schema)
     return batch if rows.all() else batch.filter(pa.array(rows))
@@ -207,9 +205,7 @@ def _flows(messages: Messages, part: _Part, rows: npt.NDArray[np.bool_]) -> pa.R
 @cache
 def _blanks() -> dict[str, pa.Array]:
     """A column of nulls for each field of the flow table, in its order; fields of one type share it."""
-    schema = arrow_schema("flow")
-    of_type = {str(field.type): pa.nulls(BLANK_ROWS, field.type) for field in schema}
-    return {field.name: of_type[str(field.type)] for field in schema}
+    return {field.name: batches.nulls(batches.BLANK_ROWS, field.type) for field in arrow_schema("flow")}
 
 
 @cache

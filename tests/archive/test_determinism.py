@@ -204,10 +204,21 @@ def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("group_rows", [7, parquet.ROW_GROUP_ROWS])
-def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int, group_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"ROW_GROUP_ROWS": 7},
+        {"ROWS_A_PIECE": 0},  # a page takes a column, from pieces of any size
+        {"ROWS_A_PIECE": 0, "DATA_PAGE_BYTES": 16, "CHUNK_ROWS": 5},  # no page takes a column
+    ],
+    ids=["groups", "pages", "chunks"],
+)
+def test_bytes_do_not_show_how_rows_lay_in_memory(
+    seed: int, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cut anywhere, views into larger batches, in order or shuffled: the same file, of the rows in order."""
-    monkeypatch.setattr(parquet, "ROW_GROUP_ROWS", group_rows)
+    for name, value in limits.items():
+        monkeypatch.setattr(parquet, name, value)
     random = Random(seed)
     topics = wire(random_log(Random(seed + 20), 60, SENSORS[:1], marks=False), [])
     batches = [read_scored(message, at("archive")).rows for message in topics.archive]
@@ -228,6 +239,6 @@ def test_bytes_do_not_show_how_rows_lay_in_memory(seed: int, group_rows: int, mo
             groups: list[None] = []
             [rendered] = parquet.render(file, 0, lambda: groups.append(None))  # noqa: B023 - called at once
             made.add(rendered.entry.sha256)
-            assert len(groups) == -(-len(rows) // group_rows)
+            assert len(groups) == -(-len(rows) // parquet.ROW_GROUP_ROWS)
     assert len(made) == 1
     assert pq.read_table(pa.BufferReader(rendered.data)).to_pylist() == rows.to_pylist()

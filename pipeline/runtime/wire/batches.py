@@ -21,6 +21,8 @@ from schemas.fields import arrow_schema, load
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.apache.arrow.stream"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+BLANK_ROWS = 16_384
+"""Columns of nulls of up to so many rows are views of one: most formats lack half of the fields."""
 _UNREADABLE = (
     pa.ArrowException,
     StopIteration,
@@ -91,11 +93,20 @@ def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch
         return rows
     more = [field for field in rows.schema if field.name not in wanted.names]
     columns = [
-        pa.nulls(len(rows), field.type) if field.name in lacking else rows.column(field.name)
-        for field in (*wanted, *more)
+        nulls(len(rows), field.type) if field.name in lacking else rows.column(field.name) for field in (*wanted, *more)
     ]
     fields = [field if field.name in lacking else rows.schema.field(field.name) for field in (*wanted, *more)]
     return type(rows).from_arrays(columns, schema=pa.schema(fields, metadata=rows.schema.metadata))
+
+
+def nulls(rows: int, kind: pa.DataType) -> pa.Array:
+    """A column of nulls; up to BLANK_ROWS rows it takes no memory of its own, for all of a type share it."""
+    return _blank(kind).slice(0, rows) if rows <= BLANK_ROWS else pa.nulls(rows, kind)
+
+
+@cache
+def _blank(kind: pa.DataType) -> pa.Array:
+    return pa.nulls(BLANK_ROWS, kind)
 
 
 def expect(schema: pa.Schema, schema_name: str) -> None:
