@@ -171,7 +171,7 @@ class Settings(BaseSettings):
     )
     max_sensors: Positive = Field(
         256,
-        description="Sensors of one partition that may be active within a day; one more is a reject. 140 kB each.",
+        description="Sensors of one partition that may be active within a day; one more is a reject. 400 kB each.",
     )
 
     # Features

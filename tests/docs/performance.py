@@ -1,7 +1,7 @@
 """The tables of docs/performance.md and the README that are made from the files of docs/performance.
 
 The benches of record write those files (`python -m tests.bench.record`, `.peers`, `.bench_scale`, `.latencies`,
-`.flames`, `.soak`); where one is missing the table says that it was not measured.
+`.flames`, `.rates`, `.soak`); where one is missing the table says that it was not measured.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +24,7 @@ COMMANDS = {
     "scale": "python -m tests.bench.bench_scale",
     "latencies": "python -m tests.bench.latencies",
     "flames": "python -m tests.bench.flames",
+    "rates": "python -m tests.bench.rates",
     "soak": "python -m tests.bench.soak",
 }
 Document = dict[str, Any]
@@ -163,7 +164,7 @@ def peers(document: Document) -> str:
 def scale(document: Document) -> str:
     """CPU a record by sensors, senders and workers."""
     rows = [
-        *((f"{run['sensors']:,} sensors", run) for run in document["sensors"]),
+        *((f"{run['sensors']:,} sensor{'s' * (run['sensors'] > 1)}", run) for run in document["sensors"]),
         *((f"1 sensor, {run['addresses']:,} senders in a flood", run) for run in document["senders"]),
         *((f"{run['workers']} pinned worker{'s' * (run['workers'] > 1)} a stage", run) for run in document["workers"]),
     ]
@@ -207,6 +208,21 @@ def latencies(document: Document) -> str:
     ]
     head = ("records/s", "until in `flows`, ms p50 / p99 / max", "until scored", "until its alert", "generator late")
     return f"{table(head, rows)}\n![Latency by rate](performance/latencies.svg)\n"
+
+
+@_from("rates")
+def rates(document: Document) -> str:
+    """What each process uses at a steady rate."""
+    rows = [
+        [
+            f"{step['rate']:,.0f}",
+            *(f"{step['cores'][name]:.3f}" for name in PROCESSES),
+            f"{sum(step['cores'].values()):.2f}",
+            f"{sum(step['cores'].values()) / step['rate'] * 1e6:,.0f}",
+        ]
+        for step in document["steps"]
+    ]
+    return table(("records/s", "cores: Kafka", *STAGES, "all", "µs of CPU a record"), rows)
 
 
 @_from("flames")
@@ -256,5 +272,5 @@ def headline(document: Document) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f"performance {made.__name__}": made
-    for made in (flow, ratios, memory, peers, scale, latencies, flames, soak, headline)
+    for made in (flow, ratios, memory, peers, scale, rates, latencies, flames, soak, headline)
 }

@@ -21,11 +21,12 @@ from pipeline.ingest.formats.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
 from pipeline.tools.cli.main import NOUNS, module_of
+from pipeline.tools.load.size import MEASURED_CORES
 from schemas import fields
 from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
 from tests.contract.tree import ROOT
-from tests.docs import performance
+from tests.docs import performance, sizes
 from tests.docs.performance import table as _table
 
 TABLE_IN_PAGE = re.compile(r"(<!-- table: ([a-z0-9 -]+) \(make docs\) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -279,12 +280,13 @@ def updated(text: str) -> str:
 
 
 def write_pages() -> None:
-    """Write every page that holds tables anew, and say of each whether it has changed."""
+    """Write every page that holds tables, and what `forebay size` reads, anew; say of each whether it has changed."""
     for page in pages():
         before = page.read_text(encoding="utf-8")
         after = updated(before)
         page.write_text(after, encoding="utf-8")
         sys.stdout.write(f"{page.relative_to(ROOT)}: {'unchanged' if after == before else 'written'}\n")
+    sys.stdout.write(f"{MEASURED_CORES.relative_to(ROOT)}: {'written' if sizes.write() else 'unchanged'}\n")
 
 
 if __name__ == "__main__":

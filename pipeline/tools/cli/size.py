@@ -24,13 +24,14 @@ def size(
 
     Example: forebay size --flows 5000/s --sensors 40 --keep 90d
     """
+    from pipeline.settings import load_settings
     from pipeline.tools.load import size as sizes
     from schemas.topics import topics
 
     wanted = sizes.Wanted(_per_second(flows), sensors, _days(keep), replicas)
     figures = sizes.measured()
     days = {name: topics()[name].retention_ms / 1000 / sizes.DAY_S for name in sizes.KAFKA_TOPICS}
-    sizing = sizes.size(wanted, figures, days)
+    sizing = sizes.size(wanted, figures, days, load_settings().max_sensors)
     lines = [
         f"{wanted.flows_per_s:,.0f} flows/s of {sensors:,} sensors, archive for {wanted.retention_days:g} days",
         f"cores       {sizing.cores} (half busy)",
@@ -39,11 +40,15 @@ def size(
         f"Kafka       {_bytes(sizing.kafka_bytes)}",
         f"partitions  {sizing.partitions} (FOREBAY_PARTITIONS)",
         *(
-            f"{name:11} {each.workers} worker{'s' * (each.workers > 1)}, {each.cores:.2f} cores used"
+            f"{name:11} {each.workers} worker{'s' * (each.workers > 1)}, {each.cores:.2f} cores used, "
+            f"{each.memory_mib:,} MiB"
             for name, each in sizing.stages.items()
         ),
         *(f"projection: {said}" for said in sizing.projected),
-        f"measured by `{figures['run']['command']}`, {figures['run']['machine']}, {figures['run']['date']}",
+        *(
+            f"measured by `{figures[run]['command']}`, {figures[run]['machine']}, {figures[run]['date']}"
+            for run in ("rates", "full_batches", "sensors")
+        ),
     ]
     for line in lines:
         say(line, quiet=as_json)

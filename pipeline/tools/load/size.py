@@ -1,15 +1,21 @@
 """What a plant needs: cores, memory, disk and partitions, from figures that were measured and the rate that is wanted.
 
-Everything beyond the rate and the sensors of the measured run is a projection, and is said to be one.
+Everything beyond the rates and the sensors that were measured is a projection, and is said to be one.
 """
 
 import math
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+import orjson
+
 MEASURED = Path(__file__).with_name("measured.toml")
+MEASURED_CORES = Path(__file__).with_name("measured_cores.json")
+"""Written by `make docs`, from the files of docs/performance."""
 BUSY_SHARE = 0.5
 """How much of a core may be used at the wanted rate: the rest is for bursts, restarts and catching up."""
 KAFKA_TOPICS = ("raw", "flows", "features", "suspects", "archive", "retrain")
@@ -62,37 +68,82 @@ class Sizing:
 
 
 def measured() -> dict[str, Any]:
-    """The figures, as the file beside this one has them."""
-    return tomllib.loads(MEASURED.read_text(encoding="utf-8"))
+    """The figures, as the files beside this one have them."""
+    return {**tomllib.loads(MEASURED.read_text(encoding="utf-8")), **orjson.loads(MEASURED_CORES.read_bytes())}
 
 
-def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float]) -> Sizing:
-    """Size a plant. kafka_days: how long each topic is retained.
+def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], max_sensors: int) -> Sizing:
+    """Size a plant. kafka_days: how long each topic is retained; max_sensors: the most that a partition may have.
 
     A worker takes one core at most, and is to be at most half busy; a stage has at least one.
     """
     stages = {}
-    for name, cpu_us in figures["cpu_us_a_record"].items():
-        cores = wanted.flows_per_s * cpu_us / 1e6
+    for name in figures["rates"]["cores"]:
+        cores = _cores(name, wanted, figures)
         workers = 1 if name in _SHARED else max(1, math.ceil(cores / BUSY_SHARE))
-        stages[name] = Stage(workers, round(cores, 3), workers * figures["rss_mib"][name])
+        memory_mib = workers * _alone_mib(name, figures) + _for_sensors_mib(name, wanted, figures)
+        stages[name] = Stage(workers, round(cores, 3), memory_mib)
     most = max(stage.workers for stage in stages.values())
     # Twice as many partitions as workers: a worker more is then no reason to make topics anew. Sensors are spread over
-    # them, so more partitions than sensors are of no use.
-    partitions = max(MIN_PARTITIONS, min(_power_of_two(2 * most), _power_of_two(wanted.sensors)))
+    # them, so more partitions than sensors are of no use; and enough of them that none gets more than it may have.
+    partitions = max(
+        MIN_PARTITIONS,
+        min(_power_of_two(2 * most), _power_of_two(wanted.sensors)),
+        _power_of_two(math.ceil(wanted.sensors / _sensors_on_average(max_sensors))),
+    )
     cores_used = sum(stage.cores for stage in stages.values())
-    held = figures["sensor"]
-    sensors_mib = math.ceil(wanted.sensors * (held["window_bytes"] + held["baseline_bytes"]) / 2**20)
     rows = wanted.flows_per_s * DAY_S
     return Sizing(
         stages,
         partitions,
         max(2, math.ceil(cores_used / BUSY_SHARE)),
-        sum(stage.memory_mib for stage in stages.values()) + sensors_mib,
+        sum(stage.memory_mib for stage in stages.values()),
         round(rows * wanted.retention_days * figures["archive"]["bytes_a_row"]),
         _kafka_bytes(rows, wanted.replicas, figures, kafka_days),
         _projected(wanted, figures, stages, partitions),
     )
+
+
+def _cores(name: str, wanted: Wanted, figures: dict[str, Any]) -> float:
+    """Cores that a stage uses: between two rates that were measured a straight line, and what more sensors cost.
+
+    Below the lowest rate it is that rate's; above the highest each record costs what it costs there.
+    """
+    rates, full = figures["rates"], figures["full_batches"]
+    at = [*rates["records_per_s"], full["records_per_s"]]
+    used = [*rates["cores"][name], full["records_per_s"] * full["cpu_us_a_record"][name] / 1e6]
+    cores = float(np.interp(wanted.flows_per_s, at, np.maximum.accumulate(used)))
+    counted, costs_us = figures["sensors"]["sensors"], figures["sensors"]["cpu_us_a_record"][name]
+    more_us = _cost_us(wanted.sensors, counted, costs_us) - _cost_us(rates["sensors"], counted, costs_us)
+    beyond = float(max(1.0, wanted.flows_per_s / full["records_per_s"]))
+    return cores * beyond + wanted.flows_per_s * max(0.0, more_us) / 1e6
+
+
+def _cost_us(sensors: int, counted: Sequence[int], costs_us: Sequence[float]) -> float:
+    """What a record of so many sensors costs; beyond the most that were measured it grows as it did up to there."""
+    least_us = np.maximum.accumulate(costs_us)
+    for_each_us = float(least_us[-1] - least_us[-2]) / float(counted[-1] - counted[-2])
+    return float(np.interp(math.log(sensors), np.log(counted), least_us)) + max(0, sensors - counted[-1]) * for_each_us
+
+
+def _alone_mib(name: str, figures: dict[str, Any]) -> int:
+    """The most that a worker had resident, at any rate."""
+    return max(int(figures[run]["rss_mib"][name]) for run in ("rates", "full_batches"))
+
+
+def _for_sensors_mib(name: str, wanted: Wanted, figures: dict[str, Any]) -> int:
+    """What a stage holds for its sensors, all workers together."""
+    counted, rss_mib = figures["sensors"]["sensors"], figures["sensors"]["rss_mib"][name]
+    for_each_mib = float(rss_mib[-1] - rss_mib[0]) / float(counted[-1] - counted[0])
+    return math.ceil(wanted.sensors * max(0.0, for_each_mib))
+
+
+def _sensors_on_average(max_sensors: int) -> float:
+    """How many sensors a partition may have on average, so that none has more than it may: hashing spreads them.
+
+    Four standard deviations of a Poisson distribution, m + 4 sqrt(m) = max_sensors: of 10,000 partitions one has more.
+    """
+    return max(1.0, (math.sqrt(4 + max_sensors) - 2) ** 2)
 
 
 def _power_of_two(number: int) -> int:
@@ -109,12 +160,14 @@ def _kafka_bytes(rows_a_day: float, replicas: int, figures: dict[str, Any], kafk
 
 
 def _projected(wanted: Wanted, figures: dict[str, Any], stages: dict[str, Stage], partitions: int) -> tuple[str, ...]:
-    run = figures["run"]
+    full, at_rates, counted = figures["full_batches"], figures["rates"]["sensors"], figures["sensors"]["sensors"][-1]
     said = []
-    if wanted.flows_per_s > run["records_per_s"]:
-        said.append(f"{wanted.flows_per_s:,.0f} flows/s: {run['records_per_s']:,}/s were measured")
-    if wanted.sensors > run["sensors"]:
-        said.append(f"{wanted.sensors:,} sensors: {run['sensors']} were measured")
+    if wanted.flows_per_s > full["records_per_s"]:
+        said.append(f"{wanted.flows_per_s:,.0f} flows/s: {full['records_per_s']:,}/s were measured")
+    if wanted.sensors > counted:
+        said.append(f"{wanted.sensors:,} sensors: {counted:,} were measured, in full batches")
+    elif wanted.sensors > at_rates:
+        said.append(f"{wanted.sensors:,} sensors: {at_rates} were measured at such rates, {counted:,} in full batches")
     several = [name for name, stage in stages.items() if stage.workers > 1]
     if several:
         said.append(f"several workers of {', '.join(several)}: one of each was measured")

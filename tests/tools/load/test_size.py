@@ -6,38 +6,97 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.tools.cli.main import main
-from pipeline.tools.load.size import Wanted, measured, size
+from pipeline.tools.load.size import Sizing, Wanted, measured, size
+from pipeline.tools.processes import STAGES
 
 FIGURES = measured()
 DAYS = {"raw": 7.0, "flows": 3.0, "features": 1.0, "suspects": 7.0, "archive": 3.0, "retrain": 30.0}
+MAX_SENSORS = 256
+# Two stages, at 100 and 1,000 records a second, in full batches at 10,000; a record of more sensors costs more.
+SMALL = {
+    **{name: FIGURES[name] for name in ("archive", "kafka_bytes_a_record")},
+    "rates": {
+        "sensors": 10,
+        "records_per_s": [100, 1_000],
+        "cores": {"broker": [0.2, 0.3], "score": [0.1, 0.2]},
+        "rss_mib": {"broker": 200, "score": 300},
+    },
+    "full_batches": {
+        "sensors": 10,
+        "records_per_s": 10_000,
+        "cpu_us_a_record": {"broker": 40, "score": 50},
+        "rss_mib": {"broker": 210, "score": 290},
+    },
+    "sensors": {
+        "sensors": [10, 1_000],
+        "cpu_us_a_record": {"broker": [40, 50], "score": [30, 130]},
+        "rss_mib": {"broker": [200, 200], "score": [100, 595]},
+    },
+}
+
+
+def sized(flows: float, sensors: int = 10, max_sensors: int = MAX_SENSORS) -> Sizing:
+    return size(Wanted(flows, sensors, 90), SMALL, DAYS, max_sensors)
 
 
 def test_every_figure_has_a_command_a_machine_and_a_date() -> None:
-    for name in ("run", "archive", "sensor", "kafka_bytes_a_record"):
+    for name in ("rates", "full_batches", "sensors", "archive", "kafka_bytes_a_record"):
         assert {"command", "machine", "date"} <= set(FIGURES[name])
-    assert set(FIGURES["cpu_us_a_record"]) == set(FIGURES["rss_mib"])
+    assert set(FIGURES["rates"]["cores"]) == set(FIGURES["rates"]["rss_mib"]) == {"broker", *STAGES}
+
+
+@pytest.mark.parametrize(
+    ("flows", "broker", "score"),
+    [(1, 0.2, 0.1), (100, 0.2, 0.1), (550, 0.25, 0.15), (1_000, 0.3, 0.2), (5_500, 0.35, 0.35), (20_000, 0.8, 1.0)],
+)
+def test_cores_lie_on_a_line_between_rates_that_were_measured(flows: float, broker: float, score: float) -> None:
+    stages = sized(flows).stages
+    assert (stages["broker"].cores, stages["score"].cores) == pytest.approx((broker, score))
+
+
+def test_more_sensors_add_what_they_cost_a_record() -> None:
+    assert sized(1_000, 100).stages["score"].cores == pytest.approx(0.2 + 1_000 * 50e-6)  # half way, by the logarithm
+    assert sized(1_000, 1_000).stages["score"].cores == pytest.approx(0.2 + 1_000 * 100e-6)
+    assert sized(1_000, 1_990).stages["score"].cores == pytest.approx(0.2 + 1_000 * 200e-6)  # as it grew up to there
+    assert sized(1_000, 1).stages["score"].cores == pytest.approx(0.2)  # fewer cost no less
+
+
+def test_memory_is_the_most_of_any_run_and_what_sensors_hold() -> None:
+    assert {name: stage.memory_mib for name, stage in sized(1_000).stages.items()} == {"broker": 210, "score": 305}
+    assert sized(1_000, 1_000).stages["score"].memory_mib == 800
+    two = sized(15_000, 1_000).stages["score"]
+    assert two.workers > 1 and two.memory_mib == two.workers * 300 + 500  # a sensor is in one of them
+
+
+@pytest.mark.parametrize(
+    ("sensors", "max_sensors", "partitions"), [(700, 256, 4), (1_000, 256, 8), (1_000, 2_000, 4), (1_000, 1, 1_024)]
+)
+def test_no_partition_gets_more_sensors_than_it_may_have(sensors: int, max_sensors: int, partitions: int) -> None:
+    assert sized(100, sensors, max_sensors).partitions == partitions
 
 
 def test_what_was_measured_is_no_projection_and_what_was_not_is() -> None:
-    assert size(Wanted(30_000, 8, 90), FIGURES, DAYS).projected == ()
-    large = size(Wanted(200_000, 1_000, 90, 3), FIGURES, DAYS)
+    assert size(Wanted(30_000, 8, 90), FIGURES, DAYS, MAX_SENSORS).projected[1:] == ()  # score may need two workers
+    assert "100 sensors: 10 were measured at such rates, 1,000 in full batches" in sized(100, 100).projected
+    large = size(Wanted(200_000, 2_000, 90, 3), FIGURES, DAYS, MAX_SENSORS)
     text = "; ".join(large.projected)
-    assert "200,000 flows/s" in text and "1,000 sensors" in text and "several workers" in text and "3 replicas" in text
+    assert "200,000 flows/s" in text and "2,000 sensors: 1,000 were measured, in full batches" in text
+    assert "several workers" in text and "3 replicas" in text
 
 
 def test_ninety_days_of_five_thousand_flows_a_second() -> None:
-    sizing = size(Wanted(5_000, 40, 90), FIGURES, DAYS)
+    sizing = size(Wanted(5_000, 40, 90), FIGURES, DAYS, MAX_SENSORS)
     assert sizing.archive_bytes == 5_000 * 86_400 * 90 * FIGURES["archive"]["bytes_a_row"]
     kept = {"raw": 700, "flows": 498, "features": 272, "suspects": 84, "archive": 858, "retrain": 720}
     assert sizing.kafka_bytes == 5_000 * 86_400 * sum(kept.values())
     unknown = {name: figure for name, figure in FIGURES.items() if name != "kafka_bytes_a_record"}
-    assert size(Wanted(5_000, 40, 90), unknown, DAYS).kafka_bytes is None
+    assert size(Wanted(5_000, 40, 90), unknown, DAYS, MAX_SENSORS).kafka_bytes is None
     assert sizing.partitions == 4 and all(stage.workers == 1 for stage in sizing.stages.values())
 
 
 @given(st.floats(1, 1e6), st.integers(1, 5_000), st.floats(1, 400))
 def test_more_flows_never_need_less(flows: float, sensors: int, days: float) -> None:
-    less, more = (size(Wanted(rate, sensors, days), FIGURES, DAYS) for rate in (flows, flows * 2))
+    less, more = (size(Wanted(rate, sensors, days), FIGURES, DAYS, MAX_SENSORS) for rate in (flows, flows * 2))
     for name in ("cores", "memory_mib", "archive_bytes", "partitions"):
         assert getattr(less, name) <= getattr(more, name)
     assert more.partitions & (more.partitions - 1) == 0
@@ -51,7 +110,7 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     shown = capsys.readouterr()
     document = json.loads(shown.out.splitlines()[-1])
     assert document["flows_per_s"] == 5_000 and document["retention_days"] == 90
-    assert document["measured"]["run"]["date"] in shown.err and "projection: 40 sensors" in shown.err
+    assert document["measured"]["rates"]["date"] in shown.err and "projection: 40 sensors" in shown.err
 
 
 @pytest.mark.parametrize("flows", ["0", "-3/s", "many", "nan", "inf", "1e12", "5000/h"])

@@ -1,0 +1,125 @@
+"""What each process of one box uses at a steady rate, from a trickle up: what `forebay size` reckons with.
+
+`python -m tests.bench.rates [--rates 10,100,...] [--seconds N]`: a broker and the six stages of its own, eight sensors,
+a record a message, every setting as it is; one rate after the other, after some seconds that warm all up. At a low
+rate a record costs far more than in full batches, for every message and every transaction costs. Writes
+docs/performance/rates.json, the tables of the docs and what `forebay size` reads.
+"""
+
+import argparse
+import time
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import orjson
+
+from loadtest.sending import Load, send
+from pipeline.runtime.kafka import clients
+from pipeline.tools.load.targets import learning_for, local_target
+from pipeline.tools.system.identity import usage_of
+from tests.bench import figures
+from tests.bench.bench_flow import SCENARIO, SEED
+from tests.docs.tables import write_pages
+
+RATES = (10.0, 100.0, 1_000.0, 5_000.0, 20_000.0)
+WARM_UP = (5_000.0, 20.0)
+"""Records a second, and for how long, before anything is measured: the JVM compiles, tables are laid out."""
+SETTLES_S = 10.0
+"""Of each rate, what is not measured: what came at the rate before is still worked off."""
+AS_FAST_AS_ASKED = 1e9
+"""A load's own rate where `Pace` says when: never what holds a record back."""
+
+
+class Step(NamedTuple):
+    """A rate, and for how long."""
+
+    rate: float
+    seconds: float
+
+    @property
+    def records(self) -> int:
+        """So many."""
+        return max(2, round(self.rate * self.seconds))
+
+
+class Pace:
+    """Holds each record back until it is due by the steps, and takes the processes' figures as each step goes."""
+
+    def __init__(self, pids: Mapping[str, int], steps: list[Step]) -> None:
+        self._pids, self._steps = pids, steps
+        self._step = self._queued = 0
+        self._begun_s = time.monotonic()
+        """When the step that goes on began: a step before it that took longer is no reason for this one to hurry."""
+        self._settled: dict[str, float] | None = None
+        self._settled_s = 0.0
+        self.found: list[dict[str, Any]] = []
+
+    def sent(self, _acknowledged: int) -> None:
+        """Called after each record: returns when the next one is due."""
+        if self._step == len(self._steps):  # the last call, after all were sent
+            return
+        self._queued += 1
+        step = self._steps[self._step]
+        time.sleep(max(0.0, self._begun_s + self._queued / step.rate - time.monotonic()))
+        now_s = time.monotonic()
+        if self._settled is None and now_s >= self._begun_s + min(SETTLES_S, step.seconds / 2):
+            self._settled, self._settled_s = self._cpu_s(), now_s
+        if self._queued == step.records:
+            self._take(step, now_s)
+            self._step, self._queued, self._begun_s, self._settled = self._step + 1, 0, now_s, None
+
+    def _take(self, step: Step, now_s: float) -> None:
+        assert self._settled is not None, "a step has one record in its second half at least"
+        measured_s, used = now_s - self._settled_s, self._cpu_s()
+        self.found.append(
+            {
+                "rate": step.rate,
+                "measured_s": round(measured_s, 1),
+                "late_s": round(now_s - self._begun_s - step.seconds, 3),
+                "cores": {name: round((used[name] - self._settled[name]) / measured_s, 4) for name in used},
+                "rss_mib": {name: round((usage_of(pid).rss_bytes or 0) / 2**20) for name, pid in self._pids.items()},
+            }
+        )
+
+    def _cpu_s(self) -> dict[str, float]:
+        return {name: usage_of(pid).cpu_s or 0.0 for name, pid in self._pids.items()}
+
+
+def measured(rates: list[float], seconds: float) -> list[dict[str, Any]]:
+    """Load a system of its own with one rate after the other; a row for each."""
+    steps = [Step(*WARM_UP), *(Step(rate, seconds) for rate in rates)]
+    records = sum(step.records for step in steps)
+    load = Load(SCENARIO, records, SEED, rate=AS_FAST_AS_ASKED, seconds=2 * sum(step.seconds for step in steps))
+    with local_target(learning_for(load.span_us / 1e6)) as target:
+        pace = Pace(target.pids, steps)
+        connection: Mapping[str, Any] = clients.connection(target.settings, "bench")
+        sent = send(load, target.settings.topics.raw, connection, progress=pace.sent)
+        assert sent.finished and len(pace.found) == len(steps), sent.refused
+    return pace.found[1:]
+
+
+def main() -> None:
+    """Print a line a rate, and all of it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rates", default=",".join(f"{rate:g}" for rate in RATES), help="records a second, rising")
+    parser.add_argument("--seconds", type=float, default=40.0, help="at each rate")
+    parser.add_argument("--quick", action="store_true", help="to var/performance")
+    arguments = parser.parse_args()
+    rates = [float(text) for text in arguments.rates.split(",")]
+    if not all(0 < low < high for low, high in pairwise([1e-9, *rates])):
+        parser.error(f"--rates {arguments.rates}: expected rising numbers above 0")
+    started = figures.origin("python -m tests.bench.rates")
+    steps = measured(rates, arguments.seconds)
+    for step in steps:
+        shown = ", ".join(f"{name} {cores:.3f}" for name, cores in step["cores"].items())
+        print(f"{step['rate']:>9,.0f} records/s: {sum(step['cores'].values()):.2f} cores ({shown})", flush=True)
+    document = {"sensors": len(SCENARIO.sensor_names), "steps": steps}
+    figures.write(figures.QUICK_FOLDER if arguments.quick else figures.FOLDER, "rates", document, started)
+    if not arguments.quick:
+        write_pages()
+    print(orjson.dumps(document).decode())
+
+
+if __name__ == "__main__":
+    main()
