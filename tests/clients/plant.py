@@ -22,7 +22,7 @@ import yaml
 
 from pipeline.runtime.wire.batches import decode
 from pipeline.settings import Settings
-from tests.integration.test_ingest_worker import read, value
+from tests.integration.ingest_stage import read, value
 from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).parents[2]

@@ -2,16 +2,14 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
 import structlog
@@ -24,102 +22,35 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
 )
 
 from pipeline.contracts.raw import END_OF_SOURCE, SourceInfo
-from pipeline.errors import BadData, Failed, KafkaUnreachable, Usage
 from pipeline.ingest import worker as ingest_worker
-from pipeline.ingest.files import send as sending
-from pipeline.ingest.files.reading import read_source
 from pipeline.ingest.messages import Messages
-from pipeline.runtime.kafka import clients, errors, topics
+from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.runtime.wire.batches import decode
-from pipeline.settings import Settings, load_settings
-from pipeline.tools.cli import flow
+from pipeline.settings import Settings
 from tests.ingest.records import ICSFLOW, ZEEK, joined
+from tests.integration.ingest_stage import (
+    FLOWS_OF_LEFT,
+    LEFT,
+    ROOT,
+    created,
+    environment,
+    forebay,
+    read,
+    send,
+    value,
+    worker,
+)
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
 
-PARTITIONS = 2
-ROOT = Path(__file__).parents[2]
-LEFT = ROOT / "loadtest/plants/westermo/output_left.zip"
-FLOWS_OF_LEFT = 8533
-
 
 @pytest.fixture
 def stage(kafka: str, prefix: str) -> Settings:
-    settings = load_settings(bootstrap=kafka, topic_prefix=prefix, partitions=PARTITIONS)
-    topics.create(settings)
-    return settings
-
-
-def environment(settings: Settings, **more: str) -> dict[str, str]:
-    return {
-        **os.environ,
-        "FOREBAY_BOOTSTRAP": settings.bootstrap,
-        "FOREBAY_TOPIC_PREFIX": settings.topic_prefix,
-        "FOREBAY_PARTITIONS": str(settings.partitions),
-        **more,
-    }
-
-
-def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Run the command; its exit code and its last line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", *arguments],
-        env=environment(settings), capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    lines = done.stdout.decode().splitlines()
-    return done.returncode, json.loads(lines[-1]) if lines else {"stderr": done.stderr.decode()}
-
-
-def send(settings: Settings, path: Path, sensor: str) -> int:
-    """Send a file from this process; how many records Kafka took."""
-    telemetry = start("send", settings)
-    plan = sending.Plan("w", sensor, pack=16)
-    sent = sending.send(settings, telemetry, Stop(), read_source(path), plan, lambda _done: None)
-    telemetry.close()
-    assert sent.finished
-    return sent.records
-
-
-@contextmanager
-def worker(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]"]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.tools.cli", "ingest", "run"],
-        env=environment(settings, **more), cwd=ROOT, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    try:
-        yield process
-    finally:
-        process.send_signal(signal.SIGTERM)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(PATIENCE_S)
-        process.kill()
-        process.communicate()
-
-
-def read(settings: Settings, topic: str) -> list[Message]:
-    """Everything committed in a topic at this moment, by partition and offset."""
-    consumer = clients.reader(settings, "test", **{"enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
-    messages: list[Message] = []
-    ended = 0
-    while ended < PARTITIONS:
-        for message in consumer.consume(500, 1.0):
-            if message.error() is None:
-                messages.append(message)
-            else:
-                ended += 1
-    consumer.close()
-    return sorted(messages, key=lambda message: (message.partition(), message.offset()))
-
-
-def value(message: Message) -> bytes:
-    payload = message.value()
-    assert isinstance(payload, bytes)
-    return payload
+    return created(kafka, prefix)
 
 
 def committed_records(settings: Settings) -> int:
@@ -483,40 +414,3 @@ def wait_until_refused(settings: Settings, size_bytes: int) -> None:
         producer.flush(PATIENCE_S)
         producer.abort_transaction()
     assert answers[-1].code() == KafkaError.MSG_SIZE_TOO_LARGE, answers
-
-
-def test_a_stopped_sender_leaves_no_mark(stage: Settings) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pipeline.tools.cli", "flow", "send", str(LEFT), "--speed", "100", "--json"],
-        env=environment(stage), cwd=ROOT, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    deadline = time.monotonic() + PATIENCE_S
-    while not read(stage, stage.topics.raw) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
-    stdout, _ = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 130
-    document = json.loads(stdout.decode().splitlines()[-1])
-    messages = read(stage, stage.topics.raw)
-    assert 0 < document["sent"] == len(messages) < FLOWS_OF_LEFT and not document["finished"]
-    assert all(clients.headers_of(message)["content-type"] == b"icsflow+csv" for message in messages)
-
-
-def test_sending_says_what_is_wrong(kafka: str, prefix: str, tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="forebay topic create"):
-        flow.send([str(LEFT)], bootstrap=kafka, prefix=prefix)
-    with pytest.raises(KafkaUnreachable, match="forebay broker up"):
-        flow.send([str(LEFT)], bootstrap="127.0.0.1:1", prefix=prefix)
-    with pytest.raises(Usage, match="--speed"):
-        flow.send([str(LEFT)], speed="0", bootstrap=kafka, prefix=prefix)
-    (tmp_path / "x").write_text("hello")
-    with pytest.raises(BadData, match="zeek-conn"):
-        flow.send([str(tmp_path / "x")], bootstrap=kafka, prefix=prefix)
-
-
-def test_an_empty_file_is_only_a_mark(stage: Settings, tmp_path: Path) -> None:
-    (tmp_path / "quiet.log").write_text("")
-    assert send(stage, tmp_path / "quiet.log", "quiet") == 0
-    (mark,) = read(stage, stage.topics.raw)
-    headers = clients.headers_of(mark)
-    assert headers["content-type"] == b"end-of-source" and headers["records"] == b"0" and headers["sensor"] == b"quiet"
