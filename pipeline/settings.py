@@ -169,6 +169,11 @@ class Settings(BaseSettings):
         1_073_741_824,
         description="Bytes, unpacked, of the files a command reads; sorting them takes five times as much memory.",
     )
+    gather_ms: Annotated[int, Field(ge=0, le=1_000)] = Field(
+        200,
+        description="How long ingest gathers records, at least, where they come one after the other: the longer, the "
+        "less all stages work at a low rate, and the later an alert, by this much at most. 0: as soon as it can.",
+    )
     max_sensors: Positive = Field(
         256,
         description="Sensors of one partition that may be active within a day; one more is a reject. 400 kB each.",

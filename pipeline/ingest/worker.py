@@ -46,9 +46,9 @@ STAGE = "ingest"
 # One transaction holds at most so many raw messages (a core decodes them in less than 100 ms), or what came until it
 # could start.
 MAX_MESSAGES = 12_288
-# After a transaction a rest of so many times what it took: what it costs depends on its partitions, hardly on how many
-# records it holds, here, at the broker and in every stage behind. On a quiet machine at most a third of the time goes
-# into them; on a busy one they take longer, and are fewer and larger.
+# After a transaction a rest of `gather_ms`, or of so many times what it took: what it costs depends on its partitions,
+# hardly on how many records it holds, here, at the broker and in every stage behind (docs/adr/0047). However little is
+# gathered, at most a third of the time goes into them; on a busy machine they take longer, and are fewer and larger.
 REST_RATIO = 2.0
 MAX_REST_S = 0.05
 # So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
@@ -124,7 +124,8 @@ class IngestWorker:
         for what in ("taken", "ignored"):
             telemetry.count("forebay_ingest_commands", 0, what=what)
         self.idle = IdleDetector(settings.idle_us / 1e6)
-        self.spacing = Spacing(REST_RATIO, MAX_REST_S)
+        gather_s = settings.gather_ms / 1000
+        self.spacing = Spacing(REST_RATIO, max(MAX_REST_S, gather_s), gather_s)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **FETCH)
         self.receive_messages = MAX_MESSAGES
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)

@@ -2,7 +2,7 @@
 
 
 class Spacing:
-    """A piece of work is followed by a rest of `ratio` times what it took, `max_rest_s` at most.
+    """A piece of work is followed by a rest of `ratio` times what it took, from `least_rest_s` to `max_rest_s`.
 
     For what costs nearly the same however much there is to do, so that the more it costs, the more is done at once:
     with a ratio of 2 at most a third of the time goes into it. What comes after the rest waits for nothing. Times are
@@ -16,15 +16,17 @@ class Spacing:
     ratio : float
     max_rest_s : float
         Nothing waits longer than that.
+    least_rest_s : float
+        `max_rest_s` at most.
     """
 
-    def __init__(self, ratio: float, max_rest_s: float) -> None:
-        self._ratio, self._max_rest_s = ratio, max_rest_s
+    def __init__(self, ratio: float, max_rest_s: float, least_rest_s: float = 0.0) -> None:
+        self._ratio, self._max_rest_s, self._least_rest_s = ratio, max_rest_s, least_rest_s
         self._next_s = 0.0
 
     def ended(self, started_s: float, ended_s: float) -> None:
         """The work took from one time to the other."""
-        self._next_s = ended_s + min(max(self._ratio * (ended_s - started_s), 0.0), self._max_rest_s)
+        self._next_s = ended_s + min(max(self._ratio * (ended_s - started_s), self._least_rest_s), self._max_rest_s)
 
     def left_s(self, now_s: float) -> float:
         """How much of the rest is left."""

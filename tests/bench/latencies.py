@@ -1,8 +1,9 @@
 """Raw to flows, to scored, to alert: how long it takes at a trickle, at half load and at 90 %.
 
 `python -m tests.bench.latencies [--capacity N] [--seconds N]`: `forebay load run` with a system of its own for each
-rate, lateness 0, against the times at which records were due. The capacity is the rate of docs/performance/flow.json
-unless it is given. Three minutes. Writes docs/performance/latencies.json and latencies.svg, and the tables of the docs.
+rate, lateness 0 and nothing gathered on purpose, against the times at which records were due. The capacity is the rate
+of docs/performance/flow.json unless it is given. Three minutes. Writes docs/performance/latencies.json and
+latencies.svg, and the tables of the docs.
 """
 
 import argparse
@@ -31,7 +32,7 @@ def step(scenario: str, rate: float, seconds: float) -> dict[str, Any]:
     done = subprocess.run(
         [sys.executable, *CLI, "load", "run", scenario, *options, "--local", "--json"],
         cwd=ROOT,
-        env={**os.environ, "FOREBAY_LATENESS_US": "0"},
+        env={**os.environ, "FOREBAY_LATENESS_US": "0", "FOREBAY_GATHER_MS": "0"},
         capture_output=True,
         text=True,
     )

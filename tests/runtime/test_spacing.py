@@ -22,6 +22,13 @@ def test_a_rest_follows_what_the_work_took_and_is_bounded(started_s: float, took
     assert abs(spacing.left_s(ended_s + later_s) - max(left_s - later_s, 0)) < 1e-6
 
 
+@pytest.mark.parametrize(("took_s", "rest_s"), [(0.001, 0.1), (0.04, 0.1), (0.06, 0.12), (1.0, 0.15)])
+def test_a_rest_is_no_shorter_than_asked(took_s: float, rest_s: float) -> None:
+    spacing = Spacing(REST_RATIO, 0.15, 0.1)
+    spacing.ended(5.0, 5.0 + took_s)
+    assert spacing.left_s(5.0 + took_s) == pytest.approx(rest_s)
+
+
 @given(SECONDS, SECONDS, SECONDS)
 def test_no_clock_makes_it_wait_longer(started_s: float, ended_s: float, now_s: float) -> None:
     spacing = Spacing(REST_RATIO, MAX_REST_S)
