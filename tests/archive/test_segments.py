@@ -33,8 +33,9 @@ def test_a_column_without_values_is_left_out_and_comes_back(
     table: str, stream: str, column: str, value: object, tmp_path: Path
 ) -> None:
     archive = open_storage(tmp_path)
-    for number, (first, second) in enumerate([({}, {}), ({}, {column: value})]):
-        batches = [rows(table, 5, first), rows(table, BLANK_ROWS + 1, second)]
+    none: dict[str, object] = {}
+    for number, second in enumerate([none, {column: value}]):
+        batches = [rows(table, 5, none), rows(table, BLANK_ROWS + 1, second)]
         pieces = [Piece.of(batch, None) for batch in batches]
         file = OpenFile(StreamKey(stream, "s", "a"), 0, batches[0].schema, pieces=pieces)
         [entry] = segments.write(archive, 0, number, [file], {None}, no_step)
