@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.archive import snapshot
+from pipeline.archive import segments, snapshot
 from pipeline.archive.pairing import read_rejects, read_scored
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
@@ -26,6 +26,7 @@ from pipeline.archive.upkeep.exporter_loss.report import MAX_EXPORTERS, Exporter
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import verify
 from pipeline.featurize.sensor import featurize_file_rows
+from pipeline.runtime.wire.batches import widened
 from pipeline.tools.cli.archive import app
 from pipeline.tools.replay.history import archived
 from tests.archive import plant
@@ -249,6 +250,7 @@ def test_an_archive_of_an_earlier_version_stays_readable(tmp_path: Path, monkeyp
 
         before.setattr(plant, "read_scored", scored)
         before.setattr(plant, "read_rejects", lambda *read: without(read_rejects(*read)))
+        before.setattr(segments, "widened", lambda *stored: without(widened(*stored)))
         feed(
             PartitionArchive(tmp_path, 0, Limits(rows=7), "w"),
             plant.Wire(topics.archive[:9], topics.rejects),
