@@ -79,11 +79,11 @@ def _write_one(
 ) -> OpenRows:
     counts: Counter[StreamKey] = Counter()
     with_values = _with_values(schema, files, moved)
-    kept = pa.schema([schema.field(column) for column in with_values], metadata=schema.metadata)
+    written = pa.schema([schema.field(column) for column in with_values], metadata=schema.metadata)
     with archive.sink(name) as sink:
         # A batch is some hundred buffers, most of them small.
         buffered = pa.BufferedOutputStream(pa.PythonFile(sink, "w"), BUFFER_BYTES)
-        with pa.ipc.new_file(buffered, kept) as writer:
+        with pa.ipc.new_file(buffered, written) as writer:
             for batch in _batches(schema, files, moved, counts):
                 writer.write_batch(batch.select(with_values))
         buffered.flush()

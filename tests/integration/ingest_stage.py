@@ -82,10 +82,10 @@ def worker(settings: Settings, **more: str) -> Iterator["subprocess.Popen[bytes]
 def read(settings: Settings, topic: str) -> list[Message]:
     """Everything committed in a topic at this moment, by partition and offset."""
     consumer = clients.reader(settings, "test", **{"enable.partition.eof": True})
-    consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])
+    consumer.assign([TopicPartition(topic, number, 0) for number in range(settings.partitions)])
     messages: list[Message] = []
     ended = 0
-    while ended < PARTITIONS:
+    while ended < settings.partitions:
         for message in consumer.consume(500, 1.0):
             if message.error() is None:
                 messages.append(message)

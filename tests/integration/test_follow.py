@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from confluent_kafka import Message, TopicPartition
+from confluent_kafka import Message
 
 from pipeline.contracts.raw import ZEEK_JSON
 from pipeline.ingest.decode import decode_messages
@@ -25,6 +25,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local
 from tests.ingest.records import ZEEK
+from tests.integration.ingest_stage import read
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
@@ -118,18 +119,7 @@ def follower(settings: Settings, path: Path, *options: str, **more: str) -> Iter
 
 def messages(settings: Settings) -> list[Message]:
     """Everything committed in `raw`."""
-    consumer = clients.reader(settings, "test", **{"enable.partition.eof": True})
-    consumer.assign([TopicPartition(settings.topics.raw, number, 0) for number in range(PARTITIONS)])
-    came: list[Message] = []
-    ended = 0
-    while ended < PARTITIONS:
-        for message in consumer.consume(500, 1.0):
-            if message.error() is None:
-                came.append(message)
-            else:
-                ended += 1
-    consumer.close()
-    return sorted(came, key=lambda message: (message.partition(), message.offset()))
+    return read(settings, settings.topics.raw)
 
 
 def records(settings: Settings) -> list[bytes]:
