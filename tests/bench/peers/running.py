@@ -20,6 +20,7 @@ from tests.contract.tree import ROOT
 
 LOCK = ROOT / "requirements" / "peers.txt"
 FOLDER = ROOT / "var" / "peers"
+MARK = FOLDER / "installed.txt"
 PATIENCE_S = 150.0
 
 
@@ -82,6 +83,15 @@ PEERS = (
         "none: no recovery is switched on, its Kafka output has no transactions",
         "checks of records, order of event time, saved state",
     ),
+    Peer(
+        "pathway",
+        "Pathway, all records of a commit",
+        "pathway_job",
+        "pathway",
+        0.5,
+        "none: no persistence is switched on, its Kafka output has no transactions",
+        "checks of records, order of event time between commits and of answers within one, saved state",
+    ),
     HAND,
     Peer(
         "hand-transactions",
@@ -109,15 +119,19 @@ class PeerRun:
     """Of the program and of the broker."""
 
 
+def installed() -> bool:
+    """Whether the environment with the peers in it is there, made from the locked requirements of today."""
+    return MARK.exists() and MARK.read_bytes() == LOCK.read_bytes()
+
+
 def peers_python() -> Path:
     """An environment with the peers in it, made on first use from the locked requirements."""
     python = FOLDER / "bin" / "python"
-    mark = FOLDER / "installed.txt"
-    if not mark.exists() or mark.read_bytes() != LOCK.read_bytes():
+    if not installed():
         print("installing the peers ...", flush=True)
         subprocess.run([sys.executable, "-m", "venv", str(FOLDER)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(LOCK)], check=True)
-        mark.write_bytes(LOCK.read_bytes())
+        MARK.write_bytes(LOCK.read_bytes())
     return python
 
 
@@ -127,6 +141,17 @@ def version(peer: Peer) -> str:
     return match[1] if match and peer.its_own_environment else importlib.metadata.version(peer.package)
 
 
+def start(peer: Peer, bootstrap: str, topics: tuple[str, str], pack: int, log: Path) -> "subprocess.Popen[bytes]":
+    """Create the second topic, of one partition, and start the program that works the first one off into it."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})  # its answers come only while it lives
+    admin.create_topics([NewTopic(topics[1], 1, 1)])[topics[1]].result(20)
+    python = peers_python() if peer.its_own_environment else Path(sys.executable)
+    module = f"tests.bench.peers.{peer.module}"
+    program = [str(python), "-m", module, bootstrap, *topics, str(pack), *peer.arguments]
+    with log.open("wb") as out:
+        return subprocess.Popen(program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out)
+
+
 def run_peer(peer: Peer, broker: Running, records: int, pack: int, folder: Path) -> PeerRun:
     """Fill a topic of one partition, let the program work it off, from its first answers to the last."""
     name = f"{peer.name}-{pack}-{uuid.uuid4().hex[:8]}"
@@ -134,17 +159,9 @@ def run_peer(peer: Peer, broker: Running, records: int, pack: int, folder: Path)
     source, sink = settings.topics.raw, f"peers.{name}"
     messages = max(1, round(records / pack))
     fill(settings, messages * pack, pack, sensors=1, marks=False)
-    admin = AdminClient({"bootstrap.servers": broker.bootstrap})  # its answers come only while it lives
-    admin.create_topics([NewTopic(sink, 1, 1)])[sink].result(20)
     reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": sink, "enable.auto.commit": False})
-    python = peers_python() if peer.its_own_environment else Path(sys.executable)
-    module = f"tests.bench.peers.{peer.module}"
-    program = [str(python), "-m", module, broker.bootstrap, source, sink, str(pack), *peer.arguments]
     log = folder / f"{name}.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
-        )
+    process = start(peer, broker.bootstrap, (source, sink), pack, log)
     pids = {"program": process.pid, "broker": broker.pid}
     first: tuple[float, int, dict[str, float]] | None = None
     deadline, rate, cpu = time.monotonic() + PATIENCE_S, 0.0, dict[str, float]()
