@@ -12,8 +12,9 @@ import pathway as pw
 
 from tests.bench.peers.job import Recent, answer, inputs, scores
 
-COMMIT_MS = 100
-BACKLOG_RECORDS = 50_000
+COMMIT_MS = 20
+BACKLOG_RECORDS = 10_000
+"""Read and not yet worked off, and so the most of a commit."""
 
 
 def main(bootstrap: str, source: str, sink: str, pack: int) -> None:

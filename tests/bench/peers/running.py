@@ -85,10 +85,10 @@ PEERS = (
     ),
     Peer(
         "pathway",
-        "Pathway, all records of a commit",
+        "Pathway, commits of 10,000 at most",
         "pathway_job",
         "pathway",
-        0.5,
+        1.0,
         "none: no persistence is switched on, its Kafka output has no transactions",
         "checks of records, order of event time between commits and of answers within one, saved state",
     ),
@@ -159,9 +159,10 @@ def run_peer(peer: Peer, broker: Running, records: int, pack: int, folder: Path)
     source, sink = settings.topics.raw, f"peers.{name}"
     messages = max(1, round(records / pack))
     fill(settings, messages * pack, pack, sensors=1, marks=False)
-    reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": sink, "enable.auto.commit": False})
     log = folder / f"{name}.log"
     process = start(peer, broker.bootstrap, (source, sink), pack, log)
+    # A reader that is there before the topic may not know its partition at first.
+    reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": sink, "enable.auto.commit": False})
     pids = {"program": process.pid, "broker": broker.pid}
     first: tuple[float, int, dict[str, float]] | None = None
     deadline, rate, cpu = time.monotonic() + PATIENCE_S, 0.0, dict[str, float]()
