@@ -43,7 +43,8 @@ class Paired:
 def read_scored(payload: bytes, position: MessagePosition, traceparent: bytes | None = None) -> Scored:
     """A message of `archive`; BadData, BadEnvelope or SchemaMismatch where it is none."""
     rows, facts = messages.read(payload, ScoredFacts, position)
-    return Scored(position.offset, _under_own_schema(rows, facts), len(payload), facts, traceparent)
+    size_bytes = rows.get_total_buffer_size()
+    return Scored(position.offset, _under_own_schema(rows, facts), size_bytes, facts, traceparent)
 
 
 def _under_own_schema(rows: pa.RecordBatch, facts: ScoredFacts) -> pa.RecordBatch:

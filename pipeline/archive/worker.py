@@ -39,8 +39,8 @@ OVERRIDES = {
     # them together.
     "group.protocol": "classic",
     "partition.assignment.strategy": "range",
-    # What is fetched and not taken yet. A fetch comes compressed, to a fifth or so, and is unpacked whole.
-    "queued.max.messages.kbytes": 8_192,
+    # What is fetched and not taken yet, packed: some ten thousand rows.
+    "queued.max.messages.kbytes": 2_048,
     "fetch.max.bytes": 2_097_152,
     "max.partition.fetch.bytes": 1_048_576,
     # A position that Kafka no longer has is rows lost: an error, never a silent jump.

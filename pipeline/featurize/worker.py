@@ -37,6 +37,7 @@ class Featurize:
     """What the shell runs: a features message for every flows message, more where it released much, each with a seq."""
 
     name = "featurize"
+    packs = True
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.source = settings.topics.flows

@@ -133,7 +133,9 @@ class IngestWorker:
         self.unread = DeletedUnread(telemetry, self.consumer, settings.topics.raw)
         self.watchdog = Watchdog(STAGE, kafka.hopeless)
         try:
-            self.producer = clients.transactional_producer(settings, STAGE, kafka.hopeless, clients.SESSION_INIT_S)
+            self.producer = clients.transactional_producer(
+                settings, STAGE, kafka.hopeless, clients.SESSION_INIT_S, **clients.PACKED
+            )
         except BaseException:
             self.consumer.close()
             raise

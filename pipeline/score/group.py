@@ -18,8 +18,9 @@ from pipeline.score.scoring import score_batches
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """A features message, decoded."""
+    """A features message, decoded, and its bytes."""
 
+    payload: bytes
     batch: pa.RecordBatch
     facts: FeaturesFacts
     until_us: int
@@ -35,7 +36,7 @@ def read(payload: bytes, position: MessagePosition) -> Features:
     """A features message; BadData, BadEnvelope or SchemaMismatch where it is none."""
     batch, facts = messages.read(payload, FeaturesFacts, position)
     until = pc.max(batch.column("end_ts_us")).as_py()
-    return Features(batch, facts, -1 if until is None else until)
+    return Features(payload, batch, facts, -1 if until is None else until)
 
 
 def expect_features(models: ModelCache, facts: FeaturesFacts, where: object) -> None:
@@ -51,7 +52,11 @@ def score_group(group: Sequence[Features], ledger: PromotionLedger, models: Mode
     return [route(scored) for scored in score_batches([features.batch for features in group], ledger, models)]
 
 
-def encoded(routed: Routed, facts: FeaturesFacts) -> tuple[bytes, bytes, bytes]:
+def encoded(routed: Routed, features: Features) -> tuple[bytes, bytes, bytes]:
     """The messages for suspects, archive and retrain; each carries all the facts of the features message."""
-    suspects, archive, retrain = messages.write_each(routed, ScoredFacts.of(facts))
+    facts = ScoredFacts.of(features.facts)
+    archive = messages.write_beside(features.payload, routed.archive, facts)
+    if routed.suspects is routed.archive:  # a flood
+        return archive, archive, messages.write(routed.retrain, facts)
+    suspects, retrain = messages.write_each((routed.suspects, routed.retrain), facts)
     return suspects, archive, retrain

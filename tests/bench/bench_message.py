@@ -116,7 +116,7 @@ class Stages:
     def _scored(self, payload: bytes) -> tuple[bytes, bytes, bytes]:
         features = read_features(payload, at("features"))
         (routed,) = score_group([features], self._ledger, self._models)
-        return encoded(routed, features.facts)
+        return encoded(routed, features)
 
     def _alerted(self, payload: bytes) -> int:
         rows, facts = read(payload, ScoredFacts, at("suspects"))

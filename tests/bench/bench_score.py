@@ -59,7 +59,7 @@ def main() -> None:
     seconds["score: the network alone"], _ = best(lambda: cache.first.score(matrix, times, origin))
     seconds["route"], routed = best(lambda: [route(batch) for batch in scored])
     seconds["encode"], sent = best(
-        lambda: [encoded(batch, message.facts) for batch, message in zip(routed, group, strict=True)]
+        lambda: [encoded(batch, message) for batch, message in zip(routed, group, strict=True)]
     )
     whole = sum(value for name, value in seconds.items() if ":" not in name)
     print(f"{messages} messages of {rows} rows, {WIDTH} features, one thread")

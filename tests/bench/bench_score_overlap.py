@@ -96,7 +96,7 @@ class Overlapped(Measured):
         sent: Sent = []
         for (message, scored), batches in zip(group.ready, routed, strict=True):
             with self._telemetry.span("score features", clients.headers_of(message).get(TRACEPARENT)):
-                payloads = encoded(batches, scored.facts)
+                payloads = encoded(batches, scored)
             sent += [
                 (topic, each, message.partition() or 0) for topic, each in zip(self._outputs, payloads, strict=True)
             ]

@@ -100,7 +100,7 @@ def reference(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[
     for partition, payloads in messages.items():
         group = [read(value, at("features", partition)) for value in payloads]
         for entry, routed in zip(group, score_group(group, PromotionLedger(2), cache), strict=True):
-            for output, value in zip(outputs, encoded(routed, entry.facts), strict=True):
+            for output, value in zip(outputs, encoded(routed, entry), strict=True):
                 output.setdefault(partition, []).append(value)
     return outputs
 

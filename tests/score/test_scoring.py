@@ -214,7 +214,7 @@ def test_a_group_from_bytes_to_bytes(cache: ModelCache) -> None:
     assert (message.seq, message.until_us) == (3, 1_000_000 + 39_000)
     assert read(write(batch.slice(0, 0), facts(4, 0, batch)), at("features")).until_us == -1
     [routed] = score_group([message], PromotionLedger(1), cache)
-    payloads = encoded(routed, message.facts)
+    payloads = encoded(routed, message)
     for payload, sent in zip(payloads, routed, strict=True):
         got, stated = messages.read(payload, ScoredFacts, at("suspects"))
         assert got.to_pydict() == sent.to_pydict()

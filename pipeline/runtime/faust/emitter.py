@@ -29,8 +29,9 @@ class Emitter:
     drains; another one may wait for acknowledgements meanwhile.
     """
 
-    def __init__(self, settings: Settings, stage: str, full: Callable[[], None]) -> None:
-        self._producer = clients.producer(settings, f"{stage}-emit", **FOR_EVER, **AT_ONCE)
+    def __init__(self, settings: Settings, stage: str, full: Callable[[], None], packed: bool = False) -> None:
+        packing = clients.PACKED if packed else {}
+        self._producer = clients.producer(settings, f"{stage}-emit", **FOR_EVER, **AT_ONCE, **packing)
         self._stage, self._full = stage, full
         self._waiting: deque[tuple[int, Outgoing]] = deque()
         self._sending = Lock()

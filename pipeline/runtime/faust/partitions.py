@@ -119,7 +119,7 @@ class Partitions(Generic[State]):
         def full() -> None:
             self._telemetry.count("forebay_producer_full", stage=self.stage.name)
 
-        self._emitter = Emitter(self._settings, self.stage.name, full)
+        self._emitter = Emitter(self._settings, self.stage.name, full, self.stage.packs)
         self._pointer_writer = clients.producer(
             self._settings, f"{self.stage.name}-point", **FOR_EVER, **{"linger.ms": 0}
         )

@@ -44,6 +44,8 @@ class Stage(Protocol[State]):
     """Topic it reads."""
     pointers: str
     """Compacted topic of its pointer records."""
+    packs: bool = False
+    """Whether what it sends is compressed already, as the messages between stages are (wire/framing.py)."""
 
     def restore(self, partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> State:
         """The state in a snapshot and its parts; None is the start."""

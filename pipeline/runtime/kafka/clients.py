@@ -40,6 +40,9 @@ PRODUCER: Configuration = {
     "partitioner": "murmur2_random",
 }
 
+PACKED: Configuration = {"compression.type": "none"}
+"""Of a producer whose messages are compressed before they come to it (wire/framing.py)."""
+
 CONSUMER: Configuration = {
     "enable.auto.commit": False,
     "enable.auto.offset.store": False,

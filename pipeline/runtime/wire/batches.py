@@ -1,7 +1,6 @@
-"""Arrow record batches on the wire: one IPC stream of one batch a message, with the message's own facts as JSON.
+"""Arrow record batches on the wire: a message's rows, with the message's own facts as JSON.
 
-Buffers are not compressed (Kafka's lz4 does that), so a reader's columns are views of the message's bytes. How these
-lie is in `framing`.
+A reader's columns are views of what was unpacked at once. How a message lies in bytes is in `framing`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from pipeline.runtime.wire import framing
 from schemas.fields import arrow_schema, load
 
 META_KEY = b"forebay"
-CONTENT_TYPE = "application/vnd.apache.arrow.stream"
+CONTENT_TYPE = "application/vnd.forebay.rows"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 BLANK_ROWS = 16_384
 """Columns of nulls of up to so many rows are views of one: most formats lack half of the fields."""
@@ -41,14 +40,30 @@ def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
 
 
 def encode_each(batches: Sequence[pa.RecordBatch], meta: Mapping[str, object]) -> list[bytes]:
-    """Batches of one schema without dictionaries, with the same facts, as messages of their own like `encode`'s."""
-    facts = orjson.dumps(meta, option=orjson.OPT_SORT_KEYS)
-    schema = framing.schema_bytes(batches[0].schema)
-    return [framing.framed(schema, batch, facts) for batch in batches]
+    """Batches without dictionaries, with the same facts, as messages of their own like `encode`'s."""
+    facts = _facts_frame(meta)
+    return [framing.framed([framing.columns_of(batch)], facts) for batch in batches]
+
+
+def encode_beside(payload: bytes, batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
+    """The batch and its facts as a message, where all rows and some columns are those of the message `payload`.
+
+    Its columns are taken over as they lie there, and only others are written.
+    """
+    framed = framing.taken_apart(payload)
+    if framed is None:  # of before there were frames
+        return encode(batch, meta)
+    there = framing.column_names(framed.columns)
+    added = batch.select([name for name in batch.schema.names if name not in there])
+    return framing.framed([*framed.columns, framing.columns_of(added)], _facts_frame(meta))
+
+
+def _facts_frame(meta: Mapping[str, object]) -> framing.Frame:
+    return framing.frame(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS))
 
 
 def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, Any]]:
-    """The batch and facts in a message; columns are views of `payload`.
+    """The batch and facts in a message.
 
     Nullable columns that the message lacks, since an earlier version wrote it, are null. Raises BadData where the bytes
     are no such message, SchemaMismatch where the columns are not `schema_name`'s.
@@ -74,12 +89,28 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
 
 def _parts(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, bytes]:
     """The batch in a message, and its facts as JSON."""
-    parts = framing.taken_apart(payload)
-    if parts is not None:
-        return pa.ipc.read_record_batch(parts.rows, framing.read_schema(parts.schema, schema_name)), parts.facts
+    framed = framing.taken_apart(payload)
+    if framed is not None:
+        return _side_by_side(framed.columns, schema_name), framing.unpacked(framed.facts).to_pybytes()
+    plain = framing.plain_parts(payload)
+    if plain is not None:
+        return pa.ipc.read_record_batch(plain.rows, framing.read_schema(plain.schema, schema_name)), plain.facts
     with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:  # of before there was a frame
         batch = reader.read_next_batch()
     return batch, (batch.schema.metadata or {})[META_KEY]
+
+
+def _side_by_side(columns: Sequence[framing.Columns], schema_name: str) -> pa.RecordBatch:
+    """The columns as one batch."""
+    schemas, places = framing.reading(tuple(each.schema for each in columns), schema_name)
+    batch, *others = [
+        pa.ipc.read_record_batch(framing.unpacked(each.rows), schema)
+        for each, schema in zip(columns, schemas, strict=True)
+    ]
+    for more, where in zip(others, places, strict=True):
+        for place, field, column in zip(where, more.schema, more.columns, strict=True):
+            batch = batch.add_column(place, field, column)
+    return batch
 
 
 def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch | pa.Table:

@@ -46,14 +46,22 @@ def write(batch: pa.RecordBatch, facts: Documented) -> bytes:
 
 
 def write_each(rows: Sequence[pa.RecordBatch], facts: Documented) -> list[bytes]:
-    """The bytes of a message each, of batches of one schema that state the same facts: as `write` makes them."""
+    """The bytes of a message each, of batches that state the same facts: as `write` makes them."""
     return batches.encode_each(rows, facts.document())
 
 
-def read(payload: bytes, contract: type[FactsType], position: MessagePosition) -> tuple[pa.RecordBatch, FactsType]:
-    """The rows and the facts of a message of the contract's schema; rows are views of `payload`.
+def write_beside(payload: bytes, batch: pa.RecordBatch, facts: Documented) -> bytes:
+    """The bytes of a message with all rows of the message `payload` and all its columns, unchanged, and more.
 
-    Errors begin with the message's position. Raises BadData where the bytes are no Arrow stream, SchemaMismatch where
+    What is taken over is not packed again: other bytes than `write`'s, the same rows.
+    """
+    return batches.encode_beside(payload, batch, facts.document())
+
+
+def read(payload: bytes, contract: type[FactsType], position: MessagePosition) -> tuple[pa.RecordBatch, FactsType]:
+    """The rows and the facts of a message of the contract's schema.
+
+    Errors begin with the message's position. Raises BadData where the bytes are no message, SchemaMismatch where
     the columns are not the schema's, BadEnvelope where the facts are not whole or of another partition.
     """
     try:

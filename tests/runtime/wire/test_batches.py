@@ -1,3 +1,5 @@
+import struct
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -43,6 +45,18 @@ def test_equal_input_gives_equal_bytes_whatever_the_order_of_the_facts() -> None
     assert batches.encode(batch, {"a": 1, "b": [2]}) == batches.encode(batch, {"b": [2], "a": 1})
 
 
+def unpacked(payload: bytes) -> list[bytes]:
+    """What is in the frames of a message, read as docs/formats.md has it."""
+    count = payload[-5]
+    table = struct.unpack(f"<{2 * count}I", payload[-5 - 8 * count : -5])
+    frames, at = [], 0
+    for packed, size in zip(table[::2], table[1::2], strict=True):
+        frames.append(pa.decompress(payload[at : at + packed], size, "lz4", asbytes=True))
+        at += packed
+    assert payload[at:] == struct.pack(f"<{2 * count}I", *table) + bytes([count]) + b"FBY2"
+    return frames
+
+
 @pytest.mark.parametrize("rows", [0, 1, 5000])
 def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behind_it(rows: int) -> None:
     parts = [reject_batch(rows), reject_batch(7).slice(2, 3), batches.empty("reject")]
@@ -53,9 +67,23 @@ def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behin
         with pa.ipc.new_stream(sink, bare) as writer:
             writer.write_batch(pa.RecordBatch.from_arrays(part.columns, schema=bare))
         stream = sink.getvalue().to_pybytes()
-        assert payload == stream + b'{"seq":4}' + b"\x09\0\0\0FBY1" == batches.encode(part, {"seq": 4})
-        with pa.ipc.open_stream(payload) as reader:
-            assert reader.read_all().to_batches() == [part][: len(part)]
+        assert payload == batches.encode(part, {"seq": 4})
+        schema, rows_, facts = unpacked(payload)
+        assert schema + rows_ + framing.END_OF_STREAM == stream and facts == b'{"seq":4}'
+
+
+def written_plain(batch: pa.RecordBatch, facts: bytes) -> bytes:
+    """An Arrow stream, the facts, their length and a mark: as it was before there were frames."""
+    bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in batch.schema])
+    parts = (bare.serialize(), batch.serialize(), framing.END_OF_STREAM, facts, len(facts).to_bytes(4, "little"))
+    return b"".join((*parts, b"FBY1"))
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5000])
+def test_a_plain_message_is_read(rows: int) -> None:
+    batch = reject_batch(rows)
+    decoded, facts = batches.decode(written_plain(batch, b'{"seq":4}'), "reject")
+    assert decoded.equals(batch) and facts == {"seq": 4}
 
 
 def written_before_there_was_a_frame(batch: pa.RecordBatch, facts: bytes) -> bytes:
@@ -104,21 +132,95 @@ def test_many_schemas_are_not_kept_and_a_wide_one_is_read() -> None:
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"FBY1", b"\0\0\0\0FBY1", b"\xff\xff\xff\xffFBY1"])
 def test_facts_that_are_none_are_bad_data(damage: bytes) -> None:
-    stream = batches.encode(reject_batch(3), {})[: -len(b"{}\2\0\0\0FBY1")]
+    plain = written_plain(reject_batch(3), b"{}")[: -len(b"{}\2\0\0\0FBY1")]
     with pytest.raises(BadData):
-        batches.decode(stream + damage, "reject")
+        batches.decode(plain + damage, "reject")
+    with pytest.raises(BadData):
+        batches.decode(framing.framed([framing.columns_of(reject_batch(3))], framing.frame(damage)), "reject")
 
 
 @pytest.mark.parametrize("rest", [b"", framing.END_OF_STREAM])
 def test_a_message_without_a_batch_is_bad_data(rest: bytes) -> None:
-    with pytest.raises(BadData):
-        batches.decode(framing.schema_bytes(REJECTS) + rest + b"{}\2\0\0\0FBY1", "reject")
+    schema, _ = framing.columns_of(reject_batch(3))
+    facts = framing.frame(b"{}")
+    plain = framing.unpacked(schema).to_pybytes() + rest + b"{}\2\0\0\0FBY1"
+    for payload in (plain, framing.framed([framing.Columns(schema, framing.frame(rest))], facts)):
+        with pytest.raises(BadData):
+            batches.decode(payload, "reject")
 
 
 def test_a_column_of_which_the_name_is_no_text_is_bad_data() -> None:
-    payload = batches.encode(reject_batch(3), {}).replace(b"content_type", b"content\xfftype")
+    schema, rows = framing.columns_of(reject_batch(3))
+    named = framing.unpacked(schema).to_pybytes().replace(b"content_type", b"content\xfftype")
+    payload = framing.framed([framing.Columns(framing.frame(named), rows)], framing.frame(b"{}"))
+    for each in (payload, written_plain(reject_batch(3), b"{}").replace(b"content_type", b"content\xfftype")):
+        with pytest.raises(BadData):
+            batches.decode(each, "reject")
+
+
+ADDED = ["reason", "detail", "record"]
+
+
+def part_of(batch: pa.RecordBatch) -> bytes:
+    """A message of the batch without some columns in its middle."""
+    return batches.encode(batch.drop_columns(ADDED), {"seq": 3})
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5000])
+def test_columns_beside_those_of_a_message_that_are_taken_over_as_they_lie(rows: int) -> None:
+    batch = reject_batch(rows)
+    before = part_of(batch)
+    payload = batches.encode_beside(before, batch, {"seq": 4})
+    decoded, facts = batches.decode(payload, "reject")
+    assert decoded.equals(batch) and decoded.schema.equals(REJECTS, check_metadata=True) and facts == {"seq": 4}
+    taken = payload[: len(before) - 200]
+    assert taken and before.startswith(taken) if rows > 1 else decoded.num_rows == rows
+    assert unpacked(payload)[:2] == unpacked(before)[:2]
+    again = batches.encode_beside(payload, batch, {})  # nothing is left to add
+    assert batches.decode(again, "reject")[0].equals(batch)
+
+
+def test_beside_a_message_of_before_there_were_frames_all_is_written() -> None:
+    batch = reject_batch(3)
+    before = written_plain(batch.drop_columns(ADDED), b"{}")
+    assert batches.encode_beside(before, batch, {"seq": 4}) == batches.encode(batch, {"seq": 4})
+
+
+def test_columns_that_a_message_of_an_earlier_version_lacks_are_written_beside_it() -> None:
+    batch = reject_batch(3)
+    before = batches.encode(batch.drop_columns(["export_sequence", *ADDED]), {})
+    assert batches.decode(batches.encode_beside(before, batch, {}), "reject")[0].equals(batch)
+
+
+def test_columns_side_by_side_that_do_not_fit_are_refused() -> None:
+    batch = reject_batch(3)
+    whole, part, facts = batch.drop_columns(ADDED), batch.select(ADDED), framing.frame(b"{}")
+
+    def side_by_side(*parts: pa.RecordBatch) -> bytes:
+        return framing.framed([framing.columns_of(each) for each in parts], facts)
+
+    assert batches.decode(side_by_side(part, whole), "reject")[0].equals(batch)
     with pytest.raises(BadData):
-        batches.decode(payload, "reject")
+        batches.decode(side_by_side(whole, part.slice(1)), "reject")
+    for parts in ((batch, part), (whole, part, part), (whole, part.rename_columns(["x", "y", "z"]))):
+        with pytest.raises((BadData, SchemaMismatch)):
+            batches.decode(side_by_side(*parts), "reject")
+    texts = batch.select(["detail", "record"]).add_column(0, "reason", pa.array([1, 2, 3]))
+    with pytest.raises(SchemaMismatch, match="reason: got int64"):
+        batches.decode(side_by_side(whole, texts), "reject")
+
+
+def test_a_frame_that_would_unpack_to_more_than_a_message_may_have_is_refused_unread() -> None:
+    schema, rows = framing.columns_of(reject_batch(3))
+    for size in (framing.MAX_UNPACKED_BYTES + 1, 2**32 - 1):
+        large = framing.Frame(rows.packed, size)
+        for columns, facts in (
+            ((schema, large), framing.frame(b"{}")),
+            ((schema, rows), large),
+            ((large, rows), large),
+        ):
+            with pytest.raises(BadData, match="unpacked, expected at most 67108864"):
+                batches.decode(framing.framed([framing.Columns(*columns)], facts), "reject")
 
 
 def test_other_columns_are_refused_by_name() -> None:
@@ -143,7 +245,7 @@ def test_the_matrix_of_an_earlier_version_stays_where_it_was() -> None:
     assert batches.widened(rows, "features") is rows
 
 
-def test_the_matrix_is_a_view_of_the_message() -> None:
+def test_the_matrix_is_a_view_of_what_was_unpacked() -> None:
     values = np.arange(12, dtype=np.float32).reshape(3, 4)
     schema = arrow_schema("features", 4)
     plain = list(schema)[:-1]
@@ -154,12 +256,10 @@ def test_the_matrix_is_a_view_of_the_message() -> None:
         for f in plain
     ]
     batch = pa.RecordBatch.from_arrays([*columns, batches.matrix_column(values)], schema=schema)
-    payload = batches.encode(batch, {})
-    decoded, _ = batches.decode(payload, "features")
+    decoded, _ = batches.decode(batches.encode(batch, {}), "features")
     got = batches.matrix(decoded)
     assert np.array_equal(got, values)
-    start = np.frombuffer(payload, np.uint8).ctypes.data
-    assert start <= got.ctypes.data < start + len(payload)
+    assert got.ctypes.data == decoded.column("features").values.buffers()[1].address
     assert np.array_equal(batches.matrix(decoded.slice(1, 2)), values[1:])
 
 
@@ -171,7 +271,9 @@ def test_noise_is_bad_data(noise: bytes) -> None:
 
 @given(st.data())
 def test_a_damaged_message_is_refused_or_read_never_a_crash(data: st.DataObject) -> None:
-    payload = bytearray(batches.encode(reject_batch(4), {"raw_partition": 0}))
+    batch = reject_batch(4)
+    written = [batches.encode(batch, {}), batches.encode_beside(part_of(batch), batch, {}), written_plain(batch, b"{}")]
+    payload = bytearray(data.draw(st.sampled_from(written)))
     cut = data.draw(st.integers(0, len(payload)))
     at = data.draw(st.integers(0, len(payload) - 1))
     payload[at] ^= data.draw(st.integers(1, 255))
