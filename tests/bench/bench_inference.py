@@ -16,9 +16,9 @@ import orjson
 from models.serving import registry
 from models.serving.engine import engine_of
 from models.serving.score import Scorer
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import JSON_BYTES, application
 from pipeline.tools.inference.current_service import CurrentService
+from pipeline.tools.inference.documents import ARROW
 from pipeline.tools.inference.engine_timing import usual_rows
 from pipeline.tools.inference.guard import Guarded
 from pipeline.tools.inference.scoring_service import ScoringService

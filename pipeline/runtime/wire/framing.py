@@ -27,8 +27,6 @@ import pyarrow as pa
 from pipeline.errors import BadData
 from schemas.fields import arrow_schema
 
-END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-"""What an IPC stream ends with: a continuation without metadata (Arrow's columnar format, "IPC streaming format")."""
 MARK = b"FBY2"
 """What a message ends with."""
 PLAIN_MARK = b"FBY1"

@@ -13,11 +13,11 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from pipeline.errors import Backpressure, BadData
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.arrow_bodies import request_of_stream, stream_of
 from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.documents import (
     ANSWERS,
+    ARROW,
     BINARY,
     BODIES,
     KINDS,

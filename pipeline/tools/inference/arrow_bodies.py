@@ -18,7 +18,6 @@ import pyarrow as pa
 
 from pipeline.errors import BadData
 from pipeline.runtime.wire import batches
-from pipeline.runtime.wire.framing import END_OF_STREAM
 from pipeline.tools.inference.tensors import (
     ORIGIN_INPUT,
     OUTPUTS,
@@ -32,6 +31,8 @@ from pipeline.tools.inference.tensors import (
     pooled,
 )
 
+END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+"""What an IPC stream ends with: a continuation without metadata (Arrow's columnar format, "IPC streaming format")."""
 MAX_METADATA_BYTES = 16_384
 """Of the flatbuffer that describes a schema or a batch; two columns and a data frame's notes take 2,000."""
 MAX_DESCRIBED = 64

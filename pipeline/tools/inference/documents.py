@@ -5,11 +5,11 @@ from typing import Any
 from fastapi.params import Path
 from pydantic import BaseModel
 
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS
 
 MODEL_NAME = "igan"
 BINARY = "application/octet-stream"
+ARROW = "application/vnd.apache.arrow.stream"
 KINDS = ("application/json", BINARY, ARROW, "")
 
 

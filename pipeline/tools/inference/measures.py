@@ -4,8 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pipeline.runtime.telemetry import Telemetry
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
-from pipeline.tools.inference.documents import BINARY
+from pipeline.tools.inference.documents import ARROW, BINARY
 
 STAGE = "serve"
 BODIES = {"application/json": "json", "": "json", BINARY: "binary", ARROW: "arrow"}

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.errors import BadData, ForebayError, SchemaMismatch
 from pipeline.runtime.wire import batches, framing
+from pipeline.tools.inference.arrow_bodies import END_OF_STREAM
 from schemas.fields import arrow_schema
 
 REJECTS = arrow_schema("reject")
@@ -69,13 +70,13 @@ def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behin
         stream = sink.getvalue().to_pybytes()
         assert payload == batches.encode(part, {"seq": 4})
         schema, rows_, facts = unpacked(payload)
-        assert schema + rows_ + framing.END_OF_STREAM == stream and facts == b'{"seq":4}'
+        assert schema + rows_ + END_OF_STREAM == stream and facts == b'{"seq":4}'
 
 
 def written_plain(batch: pa.RecordBatch, facts: bytes) -> bytes:
     """An Arrow stream, the facts, their length and a mark: as it was before there were frames."""
     bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in batch.schema])
-    parts = (bare.serialize(), batch.serialize(), framing.END_OF_STREAM, facts, len(facts).to_bytes(4, "little"))
+    parts = (bare.serialize(), batch.serialize(), END_OF_STREAM, facts, len(facts).to_bytes(4, "little"))
     return b"".join((*parts, b"FBY1"))
 
 
@@ -89,7 +90,7 @@ def test_a_plain_message_is_read(rows: int) -> None:
 def written_before_there_was_a_frame(batch: pa.RecordBatch, facts: bytes) -> bytes:
     """The schema as it is declared, with the facts in its metadata, and nothing behind the stream."""
     schema = batch.schema.with_metadata({**(batch.schema.metadata or {}), b"forebay": facts})
-    return b"".join((schema.serialize(), batch.serialize(), framing.END_OF_STREAM))
+    return b"".join((schema.serialize(), batch.serialize(), END_OF_STREAM))
 
 
 @pytest.mark.parametrize("rows", [0, 1, 5000])
@@ -139,7 +140,7 @@ def test_facts_that_are_none_are_bad_data(damage: bytes) -> None:
         batches.decode(framing.framed([framing.columns_of(reject_batch(3))], framing.frame(damage)), "reject")
 
 
-@pytest.mark.parametrize("rest", [b"", framing.END_OF_STREAM])
+@pytest.mark.parametrize("rest", [b"", END_OF_STREAM])
 def test_a_message_without_a_batch_is_bad_data(rest: bytes) -> None:
     schema, _ = framing.columns_of(reject_batch(3))
     facts = framing.frame(b"{}")

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from models.serving.score import Scorer
 from pipeline.errors import Backpressure
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import JSON_BYTES
+from pipeline.tools.inference.documents import ARROW
 from pipeline.tools.inference.guard import Guard, Guarded
 from pipeline.tools.inference.scoring_service import ScoringService
 from tests.models import tiny

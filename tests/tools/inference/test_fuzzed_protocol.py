@@ -13,10 +13,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.tools.inference.application import application
 from pipeline.tools.inference.current_service import CurrentService
-from pipeline.tools.inference.documents import MODEL_NAME
+from pipeline.tools.inference.documents import ARROW, MODEL_NAME
 from pipeline.tools.inference.guard import Guarded
 from tests.models import tiny
 from tests.tools.inference.arrow import batch_of, stream

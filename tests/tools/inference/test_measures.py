@@ -6,10 +6,10 @@ import pytest
 from models.serving.engine import engine_of
 from models.serving.score import Scorer
 from pipeline.runtime.telemetry import Telemetry
-from pipeline.runtime.wire.batches import CONTENT_TYPE as ARROW
 from pipeline.settings import load_settings
 from pipeline.tools.inference.application import application
 from pipeline.tools.inference.current_service import CurrentService
+from pipeline.tools.inference.documents import ARROW
 from pipeline.tools.inference.guard import Guarded
 from pipeline.tools.inference.measures import REASONS, STAGE, Measures
 from pipeline.tools.inference.scoring_service import ScoringService
