@@ -45,7 +45,7 @@ from pipeline.settings import Settings
 STAGE = "ingest"
 # One transaction holds at most so many raw messages (a core decodes them in less than 100 ms), or what came until it
 # could start.
-MAX_MESSAGES = 12_288
+MAX_MESSAGES = 16_384
 # After a transaction a rest of `gather_ms`, or of so many times what it took: what it costs depends on its partitions,
 # hardly on how many records it holds, here, at the broker and in every stage behind (docs/adr/0047). However little is
 # gathered, at most a third of the time goes into them; on a busy machine they take longer, and are fewer and larger.
@@ -57,7 +57,7 @@ POLL_S = 0.05
 MAX_BYTES = 16_777_216
 # Payload bytes that are asked for at once, by the messages that came before: what MAX_MESSAGES records have that are a
 # message each. More in one pass of the decoder is not faster, and takes memory.
-RECEIVE_BYTES = 4_194_304
+RECEIVE_BYTES = 5_767_168
 # What the client fetches before it is asked. Records are compressed in Kafka, and one in the client takes several times
 # its bytes: the 8 MiB a partition of other stages were some 300 MiB. 512 KiB are a few thousand records of Zeek, a
 # partition's share of a transaction; nothing is fetched of a partition while 16 MiB lie ready.

@@ -65,15 +65,21 @@ def test_what_does_not_fit_is_cut_and_states_everything_once(rows: int) -> None:
     )
 
 
+def test_parts_are_of_one_size() -> None:
+    assert [len(part.rows) for part in split_message(features(100), FACTS, max_rows=98)] == [50, 50]
+
+
 def test_large_rows_make_more_messages() -> None:
     batch = features(100)
     assert len(split_message(batch, FACTS, max_bytes=batch.nbytes // 3)) >= 3
 
 
 def test_rows_that_are_larger_than_most_make_messages_that_kafka_takes() -> None:
-    """A sensor whose texts are as long as may be sends beside many whose are not: on average its rows are small."""
+    """A sensor whose texts are as long as may be, and like no others, sends beside many whose are not."""
     batch = features(90_000)
-    texts = pa.array([""] * 87_000 + ["x" * MAX_TEXT_BYTES] * 3_000)
+    letters = np.random.default_rng(3).integers(33, 127, 3_000 * MAX_TEXT_BYTES, np.uint8).tobytes().decode("ascii")
+    long_texts = [letters[start : start + MAX_TEXT_BYTES] for start in range(0, len(letters), MAX_TEXT_BYTES)]
+    texts = pa.array([""] * 87_000 + long_texts)
     long = {name: texts for name in ("app_proto", "sensor_uid", "history")}
     batch = pa.RecordBatch.from_arrays(
         [long.get(name, batch.column(name)) for name in batch.schema.names], schema=batch.schema

@@ -21,10 +21,10 @@ def test_everything_that_was_not_committed_is_read_again_whatever_its_partition(
 @pytest.mark.parametrize(
     ("sizes", "wanted"),
     [
-        ([300] * 5, 12_288),  # a record a message: as many as a transaction has
-        ([100], 12_288),
-        ([0, 0], 12_288),  # ticks
-        ([34_000, 36_000], 119),
+        ([300] * 5, 16_384),  # a record a message: as many as a transaction has
+        ([100], 16_384),
+        ([0, 0], 16_384),  # ticks
+        ([34_000, 36_000], 164),
         ([8_388_608], 2),
     ],
 )
