@@ -156,7 +156,7 @@ def test_killed_at_any_moment_every_message_is_scored_exactly_once(settings: Set
     first = scored[0][0]
     headers = clients.headers_of(first)
     assert first.key() == b"north/tap"
-    assert headers["content-type"] == b"application/vnd.apache.arrow.stream"
+    assert headers["content-type"] == b"application/vnd.forebay.rows"
     parent, span = parse(TRACE), parse(headers["traceparent"])
     assert parent is not None
     assert span is not None
