@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.featurize.compiled import compiled, mix64
+from pipeline.runtime import hashing
 
 UNICAST, MULTICAST, BROADCAST, UNSPECIFIED = 0, 1, 2, 3
 
@@ -17,6 +18,8 @@ _FNV_PRIME = np.uint64(0x100000001B3)
 
 
 _NOTHING = np.zeros(1, np.int32)
+_NO_ADDRESS = hashing.mix64(np.array([_FNV_OFFSET]))[0]
+"""The key of the empty string."""
 
 
 @compiled
@@ -170,6 +173,8 @@ def outside(column: pa.StringArray) -> npt.NDArray[np.bool_]:
 
 def address_keys(column: pa.StringArray) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8]]:
     """Keys (n,) uint64 and kinds (n,) uint8 of a column of n addresses; a null counts as the empty string."""
+    if column.null_count == len(column):
+        return np.full(len(column), _NO_ADDRESS), np.full(len(column), UNSPECIFIED, np.uint8)
     if column.null_count:
         column = column.fill_null("")
     keys = np.empty(len(column), np.uint64)

@@ -41,7 +41,7 @@ class FeatureSet:
     about: str = ""
     whole_file: bool = False  # defined over a whole file: there are no such features of a stream
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The features' names, in the order of the matrix's columns."""
         return tuple(feature.name for feature in self.features)

@@ -40,6 +40,8 @@ MAX_MESSAGE_ROWS = 4_096
 # half as many bytes more at most, and score adds columns.
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 MAX_LARGER = 1.5
+# Buffers of a column that can be one piece of memory: a column of nulls is the same zeros twice.
+MAX_SHARED = 2
 
 # All sensors' watermarks travel whenever seq passes a multiple of it, those that changed with every message: a reader
 # that begins in the middle lacks one for so long. Those of 256 sensors are 11 to 72 kB, in one message of 64.
@@ -80,6 +82,8 @@ class PartitionState:
 def _by_sensor(flows: pa.RecordBatch) -> dict[SensorName, npt.NDArray[np.int64]]:
     """Where the rows of each sensor are, in raw order."""
     names, number = sensors_of(flows)
+    if len(names) == 1:
+        return {names[0]: np.arange(len(flows))}
     order = np.argsort(number, kind="stable")
     firsts = np.searchsorted(number[order], np.arange(1, len(names)))
     return dict(zip(names, np.split(order, firsts), strict=True)) if names else {}
@@ -141,11 +145,14 @@ def advance_partition(
     after, messages = state, list[FeaturesMessage]()
     for number, (start, stop) in enumerate(pairwise(bounds)):
         is_last = stop == len(flows) and number == len(bounds) - 2
-        part = replace(facts, records=facts.records if number == 0 else 0)
+        part, cut, its_rows = facts, flows, rows_of
+        if len(bounds) > 2:
+            part, cut = replace(facts, records=facts.records if number == 0 else 0), flows.slice(start, stop - start)
+            its_rows = _by_sensor(cut)
         if not is_last:
             part = replace(part, rejected=0, ended=(), silent=(), commands=())
         after, rows, whole = _advance_rows(
-            after, flows.slice(start, stop - start), part, flows_offset, lateness_of, stitch_of, calendars, learning_of
+            after, cut, its_rows, part, flows_offset, lateness_of, stitch_of, calendars, learning_of
         )
         if not is_last:
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
@@ -162,6 +169,7 @@ def advance_partition(
 def _advance_rows(
     state: PartitionState,
     flows: pa.RecordBatch,
+    rows_of: Mapping[SensorName, npt.NDArray[np.int64]],
     facts: FlowsFacts,
     flows_offset: int,
     lateness_of: Callable[[str], int],
@@ -169,10 +177,10 @@ def _advance_rows(
     calendars: Calendars,
     learning_of: Callable[[str], Learning],
 ) -> tuple[PartitionState, pa.RecordBatch, FeaturesFacts]:
-    """Take flows through their sensors among which no sensor expires before a flow of its own: the state after them,
-    with its seq unchanged, the rows released, and the facts of a message that holds all of them, without watermarks.
+    """Take flows, `rows_of` each sensor, through their sensors among which no sensor expires before a flow of its own:
+    the state after them, with its seq unchanged, the rows released, and the facts of a message that holds all of them,
+    without watermarks.
     """
-    rows_of = _by_sensor(flows)
     newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
     over = {*facts.ended, *(state.idle - rows_of.keys())}
     silenced = [name for name in expired(newest_us, heard_us) if name not in over]
@@ -297,6 +305,9 @@ def split_message(
     Parts have equally many rows: the fewest for which a part has `max_bytes` where its rows are as large as the others
     on average, and no part has more than MAX_LARGER times as many.
     """
+    # What all buffers take is known at once; the exact size of 80 columns takes as long as all windows of a few rows.
+    if len(features) <= max_rows and MAX_SHARED * features.get_total_buffer_size() <= max_bytes:
+        return [FeaturesMessage(features, facts)]
     rows = max(1, min(max_rows, max_bytes * len(features) // max(1, features.nbytes)))
     if len(features) <= rows:
         return [FeaturesMessage(features, facts)]

@@ -242,14 +242,13 @@ def _ordered(inputs: Sequence[SensorInput], pool: Pool, flows: pa.RecordBatch, m
         np.array([sensor.ended or sensor.silent for sensor in inputs], np.bool_),
         np.array([sensor.window_us for sensor in inputs], np.int64),
     )
-    has_parts = sensors.window_us.any() and any(pairing.has_parts(batch) for batch in pool.batches)
     order = reorder(
         keys,
         np.array([len(sensor.state.waiting) for sensor in inputs], np.int64),
         np.array([len(sensor.rows) for sensor in inputs], np.int64),
         sensors,
         max_waiting,
-        (lambda chosen: pool.rows(indices[chosen], pairing.COLUMNS)) if has_parts else None,
+        lambda chosen: pool.rows(indices[chosen], pairing.COLUMNS),
     )
     return Ordered(indices, keys, order)
 

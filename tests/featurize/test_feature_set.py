@@ -69,6 +69,9 @@ def test_address_keys_never_change() -> None:
     """State saved by one version must mean the same to the next."""
     keys, _ = address_keys(batch([{"src_mac": mac} for mac in ("198.18.134.99", None, "")]).column("src_mac"))
     assert keys.tolist() == [KEY_OF_99, KEY_OF_NOTHING, KEY_OF_NOTHING]
+    keys, kinds = address_keys(batch([{"src_mac": None}] * 2).column("src_mac"))
+    assert keys.tolist() == [KEY_OF_NOTHING] * 2 and kinds.tolist() == [UNSPECIFIED] * 2
+    assert keys.dtype == np.uint64 and kinds.dtype == np.uint8
 
 
 def _flow_values(**flow: Any) -> dict[str, float]:

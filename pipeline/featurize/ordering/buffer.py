@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.featurize.ordering import pairing
 from schemas.fields import arrow_schema
 
 # Sensors' waiting flows lie in no more batches than this; then they are copied into one.
@@ -29,8 +30,12 @@ Ints = npt.NDArray[np.int64]
 
 
 class Keys(NamedTuple):
-    """What n flows are ordered by, each field an array of n, the most significant one last."""
+    """What n flows are ordered by, each field an array of n, the most significant one last.
 
+    kind: WHOLE, HALF or ICS (pairing.py); it says which may have to wait, and between two raw positions never decides.
+    """
+
+    kind: pairing.Kinds
     raw_index: npt.NDArray[np.int32]
     raw_offset: Ints
     raw_partition: npt.NDArray[np.int32]
@@ -52,7 +57,7 @@ _COLUMNS = ("raw_index", "raw_offset", "raw_partition", "record_id", "end_ts_us"
 
 def keys_of(flows: pa.RecordBatch) -> Keys:
     """The keys of a batch of the `flow` schema."""
-    return Keys(*(flows.column(name).to_numpy() for name in _COLUMNS))
+    return Keys(pairing.kinds_of(flows), *(flows.column(name).to_numpy() for name in _COLUMNS))
 
 
 class Pool:

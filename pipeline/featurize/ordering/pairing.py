@@ -36,8 +36,6 @@ Kinds = npt.NDArray[np.uint8]
 
 COLUMNS = (
     "end_ts_us",
-    "record_kind",
-    "is_biflow",
     "src_addr",
     "dst_addr",
     "src_port",
@@ -61,15 +59,10 @@ class Groups(NamedTuple):
 
 def kinds_of(flows: pa.RecordBatch) -> Kinds:
     """(n,) uint8 WHOLE, HALF or ICS of each row."""
-    half = ~flows.column("is_biflow").to_numpy(zero_copy_only=False)
-    ics = pc.equal(flows.column("record_kind"), "ics").to_numpy(zero_copy_only=False)
-    kinds: Kinds = np.select([ics, half], [ICS, HALF], WHOLE).astype(np.uint8)
+    whole = flows.column("is_biflow").to_numpy(zero_copy_only=False)
+    kinds: Kinds = np.where(whole, WHOLE, HALF).astype(np.uint8)
+    kinds[pc.equal(flows.column("record_kind"), "ics").to_numpy(zero_copy_only=False)] = ICS
     return kinds
-
-
-def has_parts(flows: pa.RecordBatch) -> bool:
-    """Whether any of the rows is not a whole flow."""
-    return not pc.all(flows.column("is_biflow")).as_py() or pc.any(pc.equal(flows.column("record_kind"), "ics")).as_py()
 
 
 def group(flows: pa.RecordBatch, kinds: Kinds, window_us: int, max_between: int = MAX_BETWEEN) -> Groups:

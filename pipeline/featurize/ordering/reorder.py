@@ -241,13 +241,11 @@ def _all_merged(
     end_us = keys.end_us[due]
     whole = _Merged(due, end_us, _NONE, _NONE, late_watermark)
     merges = sensors.window_us[of[due]] > 0
-    if records is None or not merges.any():
+    kinds = keys.kind[due]
+    is_part = merges & (kinds != pairing.WHOLE)
+    if records is None or not is_part.any():
         return whole
-    settled = records(due)
-    kinds = pairing.kinds_of(settled)
-    has_parts = np.unique(of[due][merges & (kinds != pairing.WHOLE)])
-    if not len(has_parts):
-        return whole
+    has_parts, settled = np.unique(of[due][is_part]), records(due)
     bounds, late_bounds, parts = _bounds(of[due], sensors.count), _bounds(of[late], sensors.count), []
     base = 0
     for sensor in range(sensors.count):
