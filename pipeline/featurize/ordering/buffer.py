@@ -23,8 +23,10 @@ MAX_ROWS_PER_WAITING = 4
 # Keys of so many flows, 200 kB, are shared by the sensors that wait. Of more, nobody holds the arrays who has less than
 # one flow in MAX_ROWS_PER_WAITING: else each of 256 quiet sensors would hold those of another message.
 MAX_SHARED_KEYS = 4_096
-# Rows copied for each that is wanted, of several batches: a copy of whole columns costs a half of one row by row.
+# Rows copied for each that is wanted, of several batches: a copy of whole columns costs a half of one row by row. So
+# many are copied whatever is wanted, for picking rows costs as much as to copy some hundred, however few they are.
 MAX_ROWS_PER_WANTED = 2
+FEW_ROWS = 128
 
 Ints = npt.NDArray[np.int64]
 
@@ -113,7 +115,7 @@ class Pool:
 def _part(batch: pa.RecordBatch, rows: Ints) -> tuple[pa.RecordBatch, Ints]:
     """Some of a batch's rows, these among them, and where these are there: a view, unless most would be others."""
     first, end = int(rows.min()), int(rows.max()) + 1
-    if end - first > MAX_ROWS_PER_WANTED * len(rows):
+    if end - first > max(FEW_ROWS, MAX_ROWS_PER_WANTED * len(rows)):
         return batch.take(pa.array(rows)), np.arange(len(rows))
     return batch.slice(first, end - first), rows - first
 
