@@ -37,8 +37,8 @@ IDENTIFY_S = 5.0
 # While a save is under way, so many times the messages that a save is due after are advanced beside it, no more.
 MAX_SAVES_BESIDE = 2
 # After a save a rest of so many times what it took: what it costs depends on the sensors that have sent, hardly on how
-# much they sent, so at most a fifth of the time goes into saving. A crash repeats what came since the last save began.
-REST_RATIO = 4.0
+# much they sent, so at most a fiftieth of the time goes into it. A crash repeats what came since the last save began.
+REST_RATIO = 49.0
 MAX_REST_S = 10.0
 NOTHING_CAME_US = -(1 << 62)
 
