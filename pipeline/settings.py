@@ -172,7 +172,7 @@ class Settings(BaseSettings):
     gather_ms: Annotated[int, Field(ge=0, le=1_000)] = Field(
         200,
         description="How long ingest gathers records, at least, where they come one after the other: the longer, the "
-        "less all stages work at a low rate, and the later an alert, by this much at most. 0: as soon as it can.",
+        "less all stages work at a low rate, and the later an alert, by twice as much at most. 0: as soon as it can.",
     )
     max_sensors: Positive = Field(
         256,
@@ -215,7 +215,12 @@ class Settings(BaseSettings):
     flows_rows: Positive = Field(4096, le=65_536, description="Most rows ingest puts into one flows message.")
     score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")
     state_every_messages: Positive = Field(200, description="State is saved after this many messages ...")
-    state_every_s: float = Field(1.0, gt=0, description="... or this long after the last save, if anything came.")
+    state_every_s: float = Field(
+        1.0,
+        gt=0,
+        description="... or this long after the last save, if anything came; "
+        "but saving takes a fiftieth of the time at most.",
+    )
     state_kept_every_us: Positive = Field(
         3_600_000_000, description="Of the states saved, one is retained for replays about every so much event time ..."
     )

@@ -62,6 +62,9 @@ RECEIVE_BYTES = 5_767_168
 # its bytes: the 8 MiB a partition of other stages were some 300 MiB. 512 KiB are a few thousand records of Zeek, a
 # partition's share of a transaction; nothing is fetched of a partition while 16 MiB lie ready.
 FETCH: clients.Configuration = {"max.partition.fetch.bytes": 524_288, "queued.max.messages.kbytes": 16_384}
+# So much of `gather_ms` the broker gathers for a fetch: without it each record that comes alone ends one, and a fetch
+# costs the broker as much as a record does (docs/adr/0047).
+FETCH_GATHERS = 0.5
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
 # Sources of one transaction: every format and set of columns is a decoding pass of its own.
@@ -126,7 +129,7 @@ class IngestWorker:
         self.idle = IdleDetector(settings.idle_us / 1e6)
         gather_s = settings.gather_ms / 1000
         self.spacing = Spacing(REST_RATIO, max(MAX_REST_S, gather_s), gather_s)
-        self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **FETCH)
+        self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **fetching(settings.gather_ms))
         self.receive_messages = MAX_MESSAGES
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
         self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
@@ -385,6 +388,13 @@ def session(settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None
         worker.run()
     finally:
         worker.close()
+
+
+def fetching(gather_ms: int) -> clients.Configuration:
+    """How the consumer fetches: where records are gathered, not each record at once."""
+    wait_ms = int(FETCH_GATHERS * gather_ms)
+    gathers = {"fetch.min.bytes": FETCH["max.partition.fetch.bytes"], "fetch.wait.max.ms": wait_ms} if wait_ms else {}
+    return {**FETCH, **gathers}
 
 
 def warm_up() -> None:

@@ -52,11 +52,16 @@ def score_group(group: Sequence[Features], ledger: PromotionLedger, models: Mode
     return [route(scored) for scored in score_batches([features.batch for features in group], ledger, models)]
 
 
-def encoded(routed: Routed, features: Features) -> tuple[bytes, bytes, bytes]:
-    """The messages for suspects, archive and retrain; each carries all the facts of the features message."""
-    facts = ScoredFacts.of(features.facts)
+def encoded(routed: Routed, features: Features) -> tuple[bytes, bytes, bytes | None]:
+    """The messages for suspects, archive and retrain; each carries all the facts of the features message.
+
+    None for retrain without rows: nobody counts those messages, and a partition less is in the transaction.
+    """
+    facts, has_samples = ScoredFacts.of(features.facts), routed.retrain.num_rows > 0
     archive = messages.write_beside(features.payload, routed.archive, facts)
     if routed.suspects is routed.archive:  # a flood
-        return archive, archive, messages.write(routed.retrain, facts)
+        return archive, archive, messages.write(routed.retrain, facts) if has_samples else None
+    if not has_samples:
+        return messages.write(routed.suspects, facts), archive, None
     suspects, retrain = messages.write_each((routed.suspects, routed.retrain), facts)
     return suspects, archive, retrain

@@ -32,6 +32,10 @@ from pipeline.score.sensor_shares import rows_by_sensor
 from pipeline.settings import Settings
 
 IDLE_S = 0.1
+GATHERED_WITHIN = 0.2
+"""Of `gather_ms`: so long the worker waits, from a group's first message, for those of the other partitions. Ingest
+sends a message to each at once, featurize passes them on one after the other, and a transaction costs here and at the
+broker as much for one as for all (docs/adr/0047)."""
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 30.0
@@ -78,6 +82,7 @@ class ScoreWorker:
         self._telemetry = telemetry
         self._log = log("score")
         self._topic = settings.topics.features
+        self._gather_s = GATHERED_WITHIN * settings.gather_ms / 1000
         self._outputs = (settings.topics.suspects, settings.topics.archive, settings.topics.retrain)
         self._positions: dict[int, StagePosition] = {}
         self._checked: set[str] = set()
@@ -159,14 +164,17 @@ class ScoreWorker:
     # ---- reading
 
     def _read_messages(self) -> list[Message]:
-        """At most a group of messages: those already fetched, else the first to arrive."""
+        """At most a group of messages: those already fetched, else the first to arrive and what comes right after."""
         messages = more = self._consumer.consume(1, IDLE_S)
-        group_bytes = 0
+        group_bytes, until_s = 0, 0.0
         while more and len(messages) < self._settings.score_group_messages:
             group_bytes += len(more[0].value() or b"")
             if group_bytes >= MAX_GROUP_BYTES:
                 break
-            more = self._consumer.consume(1, 0)
+            now_s = time.monotonic()
+            if not until_s and more[0].error() is None:  # the end of a partition is no message
+                until_s = now_s + self._gather_s
+            more = self._consumer.consume(1, max(0.0, until_s - now_s))
             messages += more
         self._stall.observe(messages)
         return errors.records(messages)
@@ -213,8 +221,9 @@ class ScoreWorker:
         """Score a group and move its partitions on; False where the transaction was aborted and all is read again.
 
         1. One forward over the rows of all messages, then routing.
-        2. In one transaction: a suspects, an archive and a retrain message for every features message, to the
-           partition number it came from, and the partitions' offsets with seq and event time beside them.
+        2. In one transaction: a suspects and an archive message for every features message, a retrain message where it
+           has samples, all to the partition number it came from, and the partitions' offsets with seq and event time
+           beside them.
         3. Only when that is committed: the positions in memory.
         """
         if not group.positions:
@@ -232,7 +241,8 @@ class ScoreWorker:
                         (TRACEPARENT, span.traceparent),
                     ]
                     for topic, payload in zip(self._outputs, encoded(batches, features), strict=True):
-                        self._produce(topic, message.key(), payload, message.partition() or 0, headers)
+                        if payload is not None:
+                            self._produce(topic, message.key(), payload, message.partition() or 0, headers)
 
         if not self._transact(send, group.positions):  # 2
             return False

@@ -52,7 +52,7 @@ def partition_count(settings: Settings) -> int:
 
 
 def watermark_us(settings: Settings, partitions: int) -> int:
-    """About the highest event time scored, by the last messages score has sent; 0 where there are none.
+    """About the highest event time scored, by the last samples score has sent; 0 where there are none.
 
     Never beyond what was scored. Scored rows may lie beyond it: then the promotion is refused with the exact time.
     """

@@ -113,7 +113,7 @@ class Stages:
         self._flows_offset += 1
         return [write(each.rows, each.facts) for each in messages]
 
-    def _scored(self, payload: bytes) -> tuple[bytes, bytes, bytes]:
+    def _scored(self, payload: bytes) -> tuple[bytes, bytes, bytes | None]:
         features = read_features(payload, at("features"))
         (routed,) = score_group([features], self._ledger, self._models)
         return encoded(routed, features)

@@ -98,7 +98,9 @@ class Overlapped(Measured):
             with self._telemetry.span("score features", clients.headers_of(message).get(TRACEPARENT)):
                 payloads = encoded(batches, scored)
             sent += [
-                (topic, each, message.partition() or 0) for topic, each in zip(self._outputs, payloads, strict=True)
+                (topic, each, message.partition() or 0)
+                for topic, each in zip(self._outputs, payloads, strict=True)
+                if each is not None
             ]
         at = self.took.add("score and encode", at)
         if self._committing is not None:

@@ -3,7 +3,7 @@ import pytest
 
 from pipeline.contracts.raw import ZEEK_JSON, SourceInfo, source_info_of
 from pipeline.ingest.messages import Messages, RawMessage
-from pipeline.ingest.worker import RECEIVE_BYTES, first_offsets, messages_within
+from pipeline.ingest.worker import FETCH, RECEIVE_BYTES, fetching, first_offsets, messages_within
 
 
 def message(partition: int, offset: int) -> RawMessage:
@@ -30,3 +30,8 @@ def test_everything_that_was_not_committed_is_read_again_whatever_its_partition(
 )
 def test_as_many_messages_are_asked_for_as_hold_the_bytes_of_a_transaction(sizes: list[int], wanted: int) -> None:
     assert messages_within(RECEIVE_BYTES, np.array(sizes, np.int64)) == wanted
+
+
+def test_the_broker_gathers_where_ingest_does() -> None:
+    assert fetching(0) == fetching(1) == FETCH
+    assert fetching(200) == {**FETCH, "fetch.min.bytes": 524_288, "fetch.wait.max.ms": 100}

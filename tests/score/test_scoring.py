@@ -216,9 +216,21 @@ def test_a_group_from_bytes_to_bytes(cache: ModelCache) -> None:
     [routed] = score_group([message], PromotionLedger(1), cache)
     payloads = encoded(routed, message)
     for payload, sent in zip(payloads, routed, strict=True):
+        assert payload is not None
         got, stated = messages.read(payload, ScoredFacts, at("suspects"))
         assert got.to_pydict() == sent.to_pydict()
         assert stated == ScoredFacts.of(message.facts)
+
+
+def test_without_samples_retraining_gets_no_message(cache: ModelCache) -> None:
+    batch = features(40).slice(0, 0)
+    message = read(write(batch, facts(3, 0, batch)), at("features"))
+    [routed] = score_group([message], PromotionLedger(1), cache)
+    suspects, archive, retrain = encoded(routed, message)
+    assert retrain is None
+    for payload in (suspects, archive):
+        got, stated = messages.read(payload, ScoredFacts, at("suspects"))
+        assert got.num_rows == 0 and stated == ScoredFacts.of(message.facts)
 
 
 def test_the_device_is_chosen_in_words() -> None:
