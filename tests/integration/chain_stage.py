@@ -31,6 +31,7 @@ def line(state: Chain) -> bytes:
 
 class ChainRoom:
     name = "chain"
+    packs = False
 
     def __init__(self, settings: Settings) -> None:
         self.source = settings.topics.flows

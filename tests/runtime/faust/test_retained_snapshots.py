@@ -25,6 +25,7 @@ class Clock:
     """A stage whose state is how many messages came and the minutes the last one named."""
 
     name, source, pointers = "clock", "t.flows", "t.clock-state"
+    packs = False
 
     def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> tuple[int, int]:
         assert snapshot is None or parts == {"part": b"part"}

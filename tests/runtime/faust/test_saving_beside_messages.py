@@ -43,6 +43,7 @@ class Counts:
     """A stage that counts messages in two parts, in turn; a part that has advanced is another object."""
 
     name, source, pointers = "counts", "t.flows", "t.counts-state"
+    packs = False
 
     def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> dict[str, Written]:
         assert snapshot is None or set(parts) == set(NAMES)
