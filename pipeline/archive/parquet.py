@@ -1,19 +1,21 @@
-"""A closed file's rows as Parquet bytes: the same rows give the same bytes, however they came."""
+"""A closed file's rows as Parquet: the same rows give the same bytes, however they came."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from pipeline.archive import paths
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.paths import Position
+from pipeline.archive.pieces import parted
 from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, Ints, OpenFile
+from pipeline.runtime.storage.storage import Sink, buffered
 
 ROW_GROUP_ROWS = 16_384
 """What is encoded together, 13 MB: a whole file of 131,072 rows took eight times the memory and was 2 % smaller
@@ -22,6 +24,8 @@ CHUNK_ROWS = 4_096
 """A large column is encoded so many rows at a time: of a whole row group the levels of the features are 5 MB."""
 ROWS_A_PIECE = 1_024
 """Pieces of fewer rows than this on average are copied together: each costs every column some µs."""
+ROWS_A_RUN = 256
+"""Runs of fewer rows than this on average are copied by row number, for the same reason."""
 DATA_PAGE_BYTES = 1024 * 1024
 WRITE_BATCH_VALUES = 1024 * 1024
 """Encoded at a time, so all of a chunk; with Arrow's 1,024 a row costs 5 % more."""
@@ -66,49 +70,69 @@ MAX_HOURS = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Rendered:
-    """A Parquet file in memory, and what its manifest will say of it."""
+class Part:
+    """Rows of a closed stream file that become a Parquet file: by number, in order; their hour, None if of many."""
 
-    entry: ClosedFile
-    data: memoryview
+    of: OpenFile
+    rows: "_Rows"
+    order: Ints
+    hour: int | None
 
 
-def render(file: OpenFile, partition: int, group_written: Callable[[], None] = lambda: None) -> list[Rendered]:
+def parts_of(file: OpenFile, release: Callable[[], None] = lambda: None) -> list[Part]:
     """The Parquet files of a closed stream file: one, or for `late` rows one for each hour of their own event time.
 
-    `group_written` is called after each row group: what lies in mapped files is not read again.
+    `release` is called as in `write`.
     """
-    rows = _Rows(file)
-    parts: list[tuple[int | None, Ints]] = [(file.hour, rows.order)]
-    if file.key.table == LATE:
-        hours = rows.column("end_ts_us")[rows.order] // HOUR_US
-        distinct = np.unique(hours)
-        parts = [(None, rows.order)]
-        if len(distinct) <= MAX_HOURS:
-            parts = [(int(hour), rows.order[hours == hour]) for hour in distinct]
-    return [_render(file, rows, order, hour, partition, group_written) for hour, order in parts]
+    rows = _Rows(file, release)
+    if file.key.table != LATE:
+        return [Part(file, rows, rows.order, file.hour)]
+    hours = rows.columns("end_ts_us")[0][rows.order] // HOUR_US
+    distinct = np.unique(hours)
+    if len(distinct) > MAX_HOURS:
+        return [Part(file, rows, rows.order, None)]
+    return [Part(file, rows, rows.order[hours == hour], int(hour)) for hour in distinct]
 
 
 class _Rows:
     """A file's rows by number, counted through its pieces: a row group is copied together at a time, never all."""
 
-    def __init__(self, file: OpenFile) -> None:
-        self._schema = file.schema
+    def __init__(self, file: OpenFile, release: Callable[[], None]) -> None:
+        self._schema, self._release = file.schema, release
         self._pieces = [piece.rows for piece in file.pieces]
         self._starts = np.cumsum([0, *map(len, self._pieces)])
-        self.offsets, self.indexes = self.column("raw_offset"), self.column("raw_index")
+        self.offsets, self.indexes = self.columns("raw_offset", "raw_index")
         further, same = np.diff(self.offsets), np.diff(self.indexes)
         if ((further > 0) | ((further == 0) & (same > 0))).all():  # as mostly
             self.order = np.arange(len(self.offsets))
         else:
             self.order = np.lexsort((self.indexes, self.offsets))
 
-    def column(self, name: str) -> Ints:
-        """A column of integers, (rows,), by number."""
-        return np.concatenate([piece.column(name).to_numpy() for piece in self._pieces])
+    def columns(self, *names: str) -> list[Ints]:
+        """Columns of integers, (rows,) each, by number."""
+        parts = []
+        for pieces in parted(self._pieces, len):
+            parts.append([np.concatenate([piece.column(name).to_numpy() for piece in pieces]) for name in names])
+            self._release()  # of a mapped file a look at one page takes all that the page cache holds together
+        return [np.concatenate(column) for column in zip(*parts, strict=True)]
 
     def gather(self, numbers: Ints) -> pa.Table:
-        """The rows of these numbers, in this order: as they lie where that is their order, else copied.
+        """The rows of these numbers, in this order: as they lie where they are long runs, else copied.
+
+        A run is of one piece:
+
+            pieces   |0 . . . .|5 . . . .|     numbers  3 4 5 7 6     runs  |3 4| |5| |7| |6|
+        """
+        piece = np.searchsorted(self._starts, numbers, "right") - 1
+        starts = np.flatnonzero((np.diff(numbers, prepend=-2) != 1) | (np.diff(piece, prepend=-1) != 0))
+        if len(starts) * ROWS_A_RUN > len(numbers):
+            return self._copied(numbers)
+        firsts, lengths, of = numbers[starts], np.diff(starts, append=len(numbers)), piece[starts]
+        runs = zip(of.tolist(), (firsts - self._starts[of]).tolist(), lengths.tolist(), strict=True)
+        return pa.Table.from_batches([self._pieces[of].slice(first, rows) for of, first, rows in runs], self._schema)
+
+    def _copied(self, numbers: Ints) -> pa.Table:
+        """The rows of these numbers, in this order, copied.
 
         From each piece only the span that is wanted is taken:
 
@@ -125,8 +149,6 @@ class _Rows:
             shift[number] = joined - first
             joined += last + 1 - first
         rows = pa.Table.from_batches(spans, self._schema)
-        if joined == len(numbers) and (numbers == ascending).all():
-            return rows
         indexes = pa.array(numbers + shift[np.searchsorted(self._starts, numbers, "right") - 1])
         # A column at a time: the rows as they lay and in order are never both in memory.
         columns = [_in_order(column, indexes) for column in rows.columns]
@@ -158,40 +180,44 @@ def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([part.chunk(0) if part.num_chunks == 1 else part.combine_chunks() for part in parts])
 
 
-def _render(
-    file: OpenFile, rows: _Rows, order: Ints, hour: int | None, partition: int, group_written: Callable[[], None]
-) -> Rendered:
-    sink, also = pa.BufferOutputStream(), 0
+def write(part: Part, partition: int, sink: Sink, release: Callable[[], None] = lambda: None) -> ClosedFile:
+    """Write a part as a Parquet file; what its manifest will say of it.
+
+    `release` is called after each row group: what it took of mapped files is not read again.
+    """
+    file, rows, order, also = part.of, part.rows, part.order, 0
+    time, times_us = "ingest_ts_us" if file.key.table == REJECTS else "end_ts_us", list[int]()
     ends = order[[0, -1]]
     first, last = zip(rows.offsets[ends].tolist(), rows.indexes[ends].tolist(), strict=True)
     positions = [file.schema.get_field_index(name) for name in ("raw_offset", "raw_index")]
     sorting = [pq.SortingColumn(position) for position in positions]
-    with pq.ParquetWriter(sink, file.schema, sorting_columns=sorting, **writer_options(file.schema)) as writer:
+    with (
+        buffered(sink) as out,
+        pq.ParquetWriter(out, file.schema, sorting_columns=sorting, **writer_options(file.schema)) as writer,
+    ):
         for start in range(0, len(order), ROW_GROUP_ROWS):
             group = rows.gather(order[start : start + ROW_GROUP_ROWS])
             writer.write_table(_chunked(group), row_group_size=ROW_GROUP_ROWS)
             also += len(positions_of(group)[0]) - len(group)
+            times_us += pc.min_max(group.column(time)).as_py().values()
             del group  # before the next one is made
-            group_written()
+            release()
         writer.add_key_value_metadata(footer(partition, first, last))
-    data = memoryview(sink.getvalue())
-    time_us = rows.column("ingest_ts_us" if file.key.table == REJECTS else "end_ts_us")[order]
-    entry = ClosedFile(
-        path=paths.data_file(file.key, hour, partition, first, last),
-        sha256=hashlib.sha256(data).hexdigest(),
-        bytes=len(data),
+    return ClosedFile(
+        path=paths.data_file(file.key, part.hour, partition, first, last),
+        sha256=sink.digest.hexdigest(),
+        bytes=sink.size,
         table=file.key.table,
         site=file.key.site,
         sensor=file.key.sensor,
         rows=len(order),
         first=first,
         last=last,
-        from_ts_us=int(time_us.min()),
-        to_ts_us=int(time_us.max()),
+        from_ts_us=min(times_us),
+        to_ts_us=max(times_us),
         feature_hash=(file.schema.metadata or {}).get(b"feature_hash", b"").decode(),
         also=also,
     )
-    return Rendered(entry, data)
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:

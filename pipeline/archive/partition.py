@@ -6,13 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-import pyarrow as pa
-
 from pipeline.archive import checkpoint, paths, segments
 from pipeline.archive import manifest as chain
 from pipeline.archive.manifest import ClosedFile, Manifest, OpenRows, Progress
 from pipeline.archive.pairing import Paired
-from pipeline.archive.parquet import render
+from pipeline.archive.parquet import parts_of, write
 from pipeline.archive.pieces import parted
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams, join
 from pipeline.errors import RefusedState
@@ -171,20 +169,21 @@ class PartitionArchive:
         self.progress = message.progress
 
     def _write(self, file: OpenFile) -> None:
-        for rendered in render(file, self.partition, release_pages):
-            self._check_owner()
+        for part in parts_of(file, release_pages):
             staging = f"{self._temp}/{self._files_written}.parquet"
             self._files_written += 1
-            entry = rendered.entry
+            with self.archive.staged(staging) as sink:
+                entry = write(part, self.partition, sink, release_pages)
+            self._check_owner()
             try:
-                self.archive.put_if_absent(entry.path, rendered.data, entry.sha256, staging, self._step)
+                self.archive.place(staging, entry.path, entry.sha256, self._step)
             except NameTaken:
                 self._check_owner()
                 if isinstance(self.archive, LocalFolder):
                     raise
                 # In a bucket strays stay, and one of an earlier version's may be other bytes of the same rows.
                 entry = replace(entry, path=paths.beside(entry.path, entry.sha256))
-                self.archive.put_if_absent(entry.path, rendered.data, entry.sha256, staging, self._step)
+                self.archive.place(staging, entry.path, entry.sha256, self._step)
             self._closed.append(entry)
 
     def _check_owner(self) -> None:
@@ -265,7 +264,6 @@ class PartitionArchive:
         self._last, self._head = following, head
         self._closed, self._marks, self._watermarks = [], [], {}
         self._rows_in_memory = self.bytes_in_memory = 0
-        pa.default_memory_pool().release_unused()
         self._extend_checkpoint()
         return Committed(self.progress, following.files, sum(file.rows for file in self._streams.open.values()))
 

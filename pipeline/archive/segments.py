@@ -21,14 +21,14 @@ from pipeline.archive.pieces import Piece, joined, parted
 from pipeline.archive.streams import OpenFile, StreamKey, by_stream
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.mapped_files import release_pages
-from pipeline.runtime.storage.storage import Step, Storage
+from pipeline.runtime.storage.storage import Step, Storage, buffered
 from pipeline.runtime.wire.batches import widened
 
-SMALL_ROWS = 16_384
+SMALL_ROWS = 8_192
 """A segment of no more live rows is written again with the next one, so that they do not become many."""
-LARGE_ROWS = 1_024
-"""Pieces from this size on are written as they lie; smaller ones are concatenated first."""
-BUFFER_BYTES = 1024 * 1024
+LARGE_ROWS = 4_096
+"""Pieces from this size on are written as they lie; smaller ones are joined first: of each batch a reader makes 90
+columns anew, and closing a file copies what lies in many."""
 
 
 def to_rewrite(open_files: Iterable[OpenFile], stored: Iterable[OpenRows]) -> set[int]:
@@ -80,13 +80,11 @@ def _write_one(
     counts: Counter[StreamKey] = Counter()
     with_values = _with_values(schema, files, moved)
     written = pa.schema([schema.field(column) for column in with_values], metadata=schema.metadata)
-    with archive.sink(name) as sink:
-        # A batch is some hundred buffers, most of them small.
-        buffered = pa.BufferedOutputStream(pa.PythonFile(sink, "w"), BUFFER_BYTES)
-        with pa.ipc.new_file(buffered, written) as writer:
-            for batch in _batches(schema, files, moved, counts):
-                writer.write_batch(batch.select(with_values))
-        buffered.flush()
+    # A batch is some hundred buffers, most of them small.
+    with archive.sink(name) as sink, buffered(sink) as file, pa.ipc.new_file(file, written) as writer:
+        for batch in _batches(schema, files, moved, counts):
+            writer.write_batch(batch.select(with_values))
+            release_pages()  # of older segments, of which many are rewritten at a time
     rows = tuple((*key, count) for key, count in sorted(counts.items()))
     return OpenRows(name, sink.digest.hexdigest(), sink.size, number, counts.total(), rows)
 

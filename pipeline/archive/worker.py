@@ -9,7 +9,7 @@ from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import Committed, PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.errors import ForebayError, Misconfigured
-from pipeline.runtime import failpoints
+from pipeline.runtime import failpoints, heap
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import MARK
@@ -88,13 +88,7 @@ class ArchiveWorker:
         try:
             while not self._kafka.stop.requested:
                 self._telemetry.beat()
-                consumed = self._consumer.consume(MESSAGES_A_TURN, 0.2)
-                if not any(owned.paused for owned in self._owned.values()):  # what is paused brings nothing
-                    self._stall.observe(consumed)
-                messages = errors.records(consumed)
-                self._telemetry.stage.waiting_since(clients.oldest_us(messages))
-                for message in messages:
-                    self._offer(message)
+                self._receive()
                 for owned in list(self._owned.values()):
                     self._advance(owned)
             for owned in self._owned.values():
@@ -140,6 +134,16 @@ class ArchiveWorker:
         for partition in {lost.partition for lost in partitions}:
             self._owned.pop(partition, None)
 
+    def _receive(self) -> None:
+        """Take what has come. Its bytes are gone as soon as their rows are written aside: nothing else holds them."""
+        consumed = self._consumer.consume(MESSAGES_A_TURN, 0.2)
+        if not any(owned.paused for owned in self._owned.values()):  # what is paused brings nothing
+            self._stall.observe(consumed)
+        messages = errors.records(consumed)
+        self._telemetry.stage.waiting_since(clients.oldest_us(messages))
+        for message in messages:
+            self._offer(message)
+
     def _offer(self, message: Message) -> None:
         partition, offset, payload = message.partition(), message.offset(), message.value()
         owned = self._owned.get(-1 if partition is None else partition)
@@ -158,25 +162,7 @@ class ArchiveWorker:
 
     def _advance(self, owned: Owned) -> None:
         """Archive what is complete; commit where a file closed, memory is full, or the last commit is long ago."""
-        partition = owned.archive.partition
-        while (paired := owned.pairing.next()) is not None:
-            scored, started = paired.scored, time.perf_counter()
-            with self._telemetry.span(
-                "process archive",
-                parent=scored.traceparent,
-                partition=partition,
-                offset=scored.offset,
-                rows=len(scored.rows),
-            ):
-                owned.archive.take(paired)
-            late = int((scored.rows.column("late_by_us").to_numpy() > 0).sum())
-            rejects = sum(len(rows) for rows in paired.rejects)
-            for table, rows in (("flows", len(scored.rows) - late), ("late", late), ("rejects", rejects)):
-                self._telemetry.stage.rows_out(rows, table=table)
-            if len(scored.rows):
-                sent_us = int(scored.rows.column("ingest_ts_us").to_numpy().min())
-                self._telemetry.observe("forebay_archive_latency_seconds", max(0.0, time.time() - sent_us / 1e6))
-            self._telemetry.stage.batch(time.perf_counter() - started)
+        while self._take_next(owned):
             if owned.archive.full or (owned.archive.due and owned.since_commit_s >= COMMIT_AT_MOST_EVERY_S):
                 self._commit(owned)
             self._make_room()
@@ -185,6 +171,30 @@ class ArchiveWorker:
         if owned.archive.moved and owned.since_commit_s >= COMMIT_AT_LATEST_S:
             self._commit(owned)
         self._hold_back(owned)
+
+    def _take_next(self, owned: Owned) -> bool:
+        """Archive the next message that is complete; False where there is none."""
+        paired = owned.pairing.next()
+        if paired is None:
+            return False
+        scored, started = paired.scored, time.perf_counter()
+        with self._telemetry.span(
+            "process archive",
+            parent=scored.traceparent,
+            partition=owned.archive.partition,
+            offset=scored.offset,
+            rows=len(scored.rows),
+        ):
+            owned.archive.take(paired)
+        late = int((scored.rows.column("late_by_us").to_numpy() > 0).sum())
+        rejects = sum(len(rows) for rows in paired.rejects)
+        for table, rows in (("flows", len(scored.rows) - late), ("late", late), ("rejects", rejects)):
+            self._telemetry.stage.rows_out(rows, table=table)
+        if len(scored.rows):
+            sent_us = int(scored.rows.column("ingest_ts_us").to_numpy().min())
+            self._telemetry.observe("forebay_archive_latency_seconds", max(0.0, time.time() - sent_us / 1e6))
+        self._telemetry.stage.batch(time.perf_counter() - started)
+        return True
 
     def _make_room(self) -> None:
         """Write open rows aside while all partitions have too many in memory: of the one with most, so that each write
@@ -272,6 +282,7 @@ def _step(name: str) -> None:
 
 def run(settings: Settings) -> None:
     """Archive until SIGINT or SIGTERM; any error stops the worker with its position unmoved."""
+    heap.share()
     with stage_process(GROUP, settings) as (telemetry, kafka):
         open_storage(settings.archive_uri).begin()
         try:

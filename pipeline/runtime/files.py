@@ -71,12 +71,12 @@ def create_exclusive(path: Path, data: bytes | memoryview) -> bool:
         unfinished.unlink(missing_ok=True)
 
 
-def write_new(path: Path, data: bytes | memoryview, durable: bool = True) -> None:
+def write_new(path: Path, data: bytes | memoryview) -> None:
     """Write a file that must not exist and make its bytes durable; one that could not be written whole is removed.
 
-    Its name is durable after `sync_folder`; with `durable` false its bytes are after `sync_file`.
+    Its name is durable after `sync_folder`.
     """
-    _write_new(path, data, 0o640, durable)
+    _write_new(path, data, 0o640, durable=True)
 
 
 def _write_new(path: Path, data: bytes | memoryview, mode: int, durable: bool) -> None:

@@ -23,6 +23,7 @@ from pipeline.archive.streams import Limits, OpenFile, StreamKey
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.contracts.envelope import ScoredFacts
+from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.wire import messages
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 from tests.contracts.facts import at, scored_facts
@@ -208,13 +209,16 @@ def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
     "limits",
     [
         {"ROW_GROUP_ROWS": 7},
+        {"ROWS_A_RUN": 0},  # rows are views, in runs of any length
+        {"ROWS_A_RUN": 0, "ROW_GROUP_ROWS": 7},
         {"ROWS_A_PIECE": 0},  # a page takes a column, from pieces of any size
+        {"ROWS_A_PIECE": 0, "ROWS_A_RUN": 0},
         {"ROWS_A_PIECE": 0, "DATA_PAGE_BYTES": 16, "CHUNK_ROWS": 5},  # no page takes a column
     ],
-    ids=["groups", "pages", "chunks"],
+    ids=["groups", "runs", "groups of runs", "pages", "pages of runs", "chunks"],
 )
 def test_bytes_do_not_show_how_rows_lay_in_memory(
-    seed: int, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch
+    seed: int, limits: dict[str, int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Cut anywhere, views into larger batches, in order or shuffled: the same file, of the rows in order."""
     for name, value in limits.items():
@@ -237,8 +241,9 @@ def test_bytes_do_not_show_how_rows_lay_in_memory(
                 StreamKey("flows", "s", "a"), 0, rows.schema, pieces=[Piece.of(piece, None) for piece in pieces]
             )
             groups: list[None] = []
-            [rendered] = parquet.render(file, 0, lambda: groups.append(None))  # noqa: B023 - called at once
-            made.add(rendered.entry.sha256)
+            [part] = parquet.parts_of(file)
+            with (storage := open_storage(tmp_path)).staged("f") as sink:
+                made.add(parquet.write(part, 0, sink, lambda: groups.append(None)).sha256)  # noqa: B023 - called at once
             assert len(groups) == -(-len(rows) // parquet.ROW_GROUP_ROWS)
     assert len(made) == 1
-    assert pq.read_table(pa.BufferReader(rendered.data)).to_pylist() == rows.to_pylist()
+    assert pq.read_table(storage.open("f")).to_pylist() == rows.to_pylist()

@@ -5,15 +5,10 @@ hash, and so does the proof. First the pack is written, then a manifest (a swap)
 after that are the files it replaces deleted. A reader has one manifest or the next, and in both every row once.
 """
 
-import hashlib
-import mmap
 import re
 import secrets
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,8 +23,7 @@ from pipeline.archive.snapshot import PartitionSnapshot, read_on
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS
 from pipeline.errors import Failed, RefusedState
-from pipeline.runtime.files import disk_full_as_failed
-from pipeline.runtime.storage.storage import Step, Storage, no_step
+from pipeline.runtime.storage.storage import Step, Storage, buffered, no_step
 
 ROW_GROUP_ROWS = 65_536
 MAX_MEMBERS = 4_096
@@ -139,16 +133,14 @@ def _write(archive: Storage, plan: Plan, snapshot: PartitionSnapshot, step: Step
     span = min(entry.first for entry in plan.entries), max(entry.last for entry in plan.entries)
     _check_hashes(archive, plan, snapshot)
     try:
-        with disk_full_as_failed("pack in", Path(tempfile.gettempdir())), tempfile.TemporaryFile() as file:
+        with archive.staged(f"{staging}/0.parquet") as sink, buffered(sink) as file:
             _render(file, _tables(archive, plan, snapshot), footer(plan.partition, *span))
-            file.flush()
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-            sha256 = hashlib.sha256(data).hexdigest()
-            archive.put_if_absent(name, data, sha256, f"{staging}/0.parquet", step)
+        sha256 = sink.digest.hexdigest()
+        archive.place(f"{staging}/0.parquet", name, sha256, step)
         archive.sync([name])
     finally:
         archive.delete_folder(staging)
-    return Pack(name, sha256, len(data), plan.table, members, plan.positions_only)
+    return Pack(name, sha256, sink.size, plan.table, members, plan.positions_only)
 
 
 def _check_hashes(archive: Storage, plan: Plan, snapshot: PartitionSnapshot) -> None:
@@ -180,7 +172,7 @@ def _tables(archive: Storage, plan: Plan, snapshot: PartitionSnapshot) -> Iterat
         yield table
 
 
-def _render(file: IO[bytes], tables: Iterator[pa.Table], foot: dict[str, str]) -> None:
+def _render(file: pa.NativeFile, tables: Iterator[pa.Table], foot: dict[str, str]) -> None:
     """Tables of one schema, one after another, in row groups of one size: the same tables give the same bytes."""
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []

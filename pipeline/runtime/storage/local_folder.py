@@ -20,7 +20,6 @@ from pipeline.runtime.files import (
     sync_file,
     sync_folder,
     write_atomic,
-    write_new,
 )
 from pipeline.runtime.storage.mapped_files import map_file
 from pipeline.runtime.storage.storage import Entry, NameTaken, Sink, Step
@@ -132,16 +131,28 @@ class LocalFolder:
             return False
         return True
 
-    def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
-        """Write beside, then link under the final name."""
+    @contextmanager
+    def staged(self, staging: str) -> Iterator[Sink]:
+        """A file of that name to write; one from before is replaced."""
+        with disk_full_as_failed(self.what, self.root):
+            target = self.root / staging
+            make_folder(target.parent)
+            target.unlink(missing_ok=True)
+            try:
+                with Sink(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)) as sink:
+                    yield sink
+            except BaseException:
+                target.unlink(missing_ok=True)
+                raise
+
+    def place(self, staging: str, name: str, sha256: str, step: Step) -> None:
+        """Link the staged file under the final name."""
+        step("file written")
         with disk_full_as_failed(self.what, self.root):
             temp, final = self.root / staging, self.root / name
-            make_folder(temp.parent)
-            write_new(temp, data, durable=False)
-            step("file written")
             self._to_sync |= {made.parent for made in make_folder(final.parent, durable=False)}
             link_if_absent(temp, final, sha256)
-            step("file placed")
+        step("file placed")
 
     def sync(self, names: Iterable[str]) -> None:
         """Make bytes and names durable, a folder once; some at a time, for they share the disk's next write."""
@@ -155,18 +166,10 @@ class LocalFolder:
     @contextmanager
     def sink(self, name: str) -> Iterator[Sink]:
         """A file to write; one of this name from before is replaced."""
-        with disk_full_as_failed(self.what, self.root):
-            target = self.root / name
-            make_folder(target.parent)
-            target.unlink(missing_ok=True)
-            try:
-                with Sink(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)) as sink:
-                    yield sink
-                    sink.sync()
-            except BaseException:
-                target.unlink(missing_ok=True)
-                raise
-            sync_folder(target.parent)
+        with self.staged(name) as sink:
+            yield sink
+            sink.sync()
+        sync_folder((self.root / name).parent)
 
     def delete(self, name: str) -> None:
         """Delete a file."""

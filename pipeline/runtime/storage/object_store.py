@@ -232,11 +232,20 @@ class ObjectStore:
             written_s = self._replaced_s.get(name)
         return written_s is not None and written_s > time.monotonic() - REFRESH_S
 
-    def put_if_absent(self, name: str, data: memoryview, sha256: str, staging: str, step: Step) -> None:
-        """Create an object; `staging` is not needed."""
+    @contextmanager
+    def staged(self, staging: str) -> Iterator[Sink]:
+        """A file without a name, stored for `place`."""
+        with _temporary() as file:
+            with Sink(os.dup(file.fileno())) as sink:
+                yield sink
+            self._spooled[staging] = _mapped(file)
+
+    def place(self, staging: str, name: str, sha256: str, step: Step) -> None:
+        """Create an object of what was staged."""
         step("file written")
-        if not self._put(name, bytes(data)) and self.sha256(name) != sha256:
+        if not self._put(name, self._spooled[staging].to_pybytes()) and self.sha256(name) != sha256:
             raise NameTaken(f"{self.uri}: {name} exists with other content; somebody else wrote it")
+        del self._spooled[staging]
         step("file placed")
 
     def sync(self, names: Iterable[str]) -> None:

@@ -6,7 +6,7 @@ A reader's columns are views of what was unpacked at once. How a message lies in
 from collections.abc import Mapping, Sequence
 from functools import cache
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -118,16 +118,40 @@ def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch
 
     As they are where they lack none, or one that may not be null.
     """
-    wanted, names = arrow_schema(schema_name), set(rows.schema.names)
-    lacking = {field.name: field for field in wanted if field.name not in names}
-    if not lacking or not all(field.nullable for field in lacking.values()):
+    schema = rows.schema
+    widening = next((known for of, name, known in _widenings if name == schema_name and of.equals(schema, True)), None)
+    if widening is None:
+        widening = _widening(schema, schema_name)
+        if len(_widenings) >= _MAX_WIDENINGS:
+            _widenings.clear()
+        _widenings.append((schema, schema_name, widening))
+    if not widening:
         return rows
-    more = [field for field in rows.schema if field.name not in wanted.names]
-    columns = [
-        nulls(len(rows), field.type) if field.name in lacking else rows.column(field.name) for field in (*wanted, *more)
-    ]
-    fields = [field if field.name in lacking else rows.schema.field(field.name) for field in (*wanted, *more)]
-    return type(rows).from_arrays(columns, schema=pa.schema(fields, metadata=rows.schema.metadata))
+    columns = [rows.column(at) if isinstance(at, int) else nulls(len(rows), at) for at in widening.columns]
+    return type(rows).from_arrays(columns, schema=widening.schema)
+
+
+class _Widening(NamedTuple):
+    """What rows of a schema become: the schema, and of each column where it is, or its type where it is lacking."""
+
+    schema: pa.Schema
+    columns: tuple[int | pa.DataType, ...]
+
+
+_MAX_WIDENINGS = 64
+_widenings: list[tuple[pa.Schema, str, _Widening | tuple[()]]] = []
+"""Of the schemas of one process, which are few: those of a thousand batches are mostly one."""
+
+
+def _widening(schema: pa.Schema, schema_name: str) -> _Widening | tuple[()]:
+    """How to widen rows of this schema; nothing where they stay as they are."""
+    wanted, at = arrow_schema(schema_name), {name: number for number, name in enumerate(schema.names)}
+    if all(field.name in at for field in wanted) or not all(field.name in at or field.nullable for field in wanted):
+        return ()
+    fields = [schema.field(at[field.name]) if field.name in at else field for field in wanted]
+    fields += [field for field in schema if field.name not in wanted.names]
+    columns = tuple(at.get(field.name, field.type) for field in fields)
+    return _Widening(pa.schema(fields, metadata=schema.metadata), columns)
 
 
 def nulls(rows: int, kind: pa.DataType) -> pa.Array:

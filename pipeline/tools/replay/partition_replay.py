@@ -25,8 +25,7 @@ from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import restore as restore_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
 from pipeline.alert.site_techniques import meanings_of_sites
-from pipeline.archive.parquet import writer_options
-from pipeline.archive.segments import LARGE_ROWS
+from pipeline.archive.parquet import ROWS_A_PIECE, writer_options
 from pipeline.contracts.envelope import RowsFacts
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_sets import named
@@ -274,7 +273,7 @@ class PartitionReplay:
                 retained_rows += self._selected(scored, rows)
             checkpoint.seq += 1
             checkpoint.taken += len(message.rows)
-        if sum(map(len, retained_rows)) < LARGE_ROWS * len(retained_rows):
+        if sum(map(len, retained_rows)) < ROWS_A_PIECE * len(retained_rows):
             retained_rows = [pa.concat_batches(retained_rows)]  # small ones are mostly overhead
         self._rows += retained_rows
 

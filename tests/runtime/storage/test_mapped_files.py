@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime.storage.mapped_files import map_file, release_pages
+from pipeline.runtime.storage.storage import open_storage
 
 SIZE = 32 * 1024 * 1024
 
@@ -30,6 +31,20 @@ def test_released_pages_are_no_memory_of_the_process_and_read_as_before(tmp_path
     release_pages()
     assert resident_file_bytes() - before < SIZE // 4
     assert buffer.to_pybytes() == content
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what is resident")
+def test_a_look_at_a_page_takes_little_of_what_was_written_at_once(tmp_path: Path) -> None:
+    storage = open_storage(tmp_path)
+    with storage.sink("rows") as sink:
+        for _ in range(SIZE // 2**20):
+            sink.write(os.urandom(4096) * 256)
+    view = memoryview(storage.mapped("rows"))
+    before = resident_file_bytes()
+    for megabyte in range(SIZE // 2**20):
+        assert isinstance(view[megabyte * 2**20 + 500_000], int)
+    assert resident_file_bytes() - before < SIZE // 4
+    release_pages()
 
 
 def test_an_empty_file_is_an_empty_buffer(tmp_path: Path) -> None:

@@ -51,13 +51,20 @@ def test_a_name_is_created_once(storage: Storage) -> None:
 def test_a_data_file_is_never_taken_over(storage: Storage) -> None:
     steps: list[str] = []
     name = "flows/site=a/sensor=ü%20/f.parquet"
-    storage.put_if_absent(name, memoryview(DATA), sha256(DATA), "_tmp/p0-0/0.parquet", steps.append)
+    for number, data in enumerate((DATA, DATA, b"other")):
+        with storage.staged(f"_tmp/p0-0/{number}.parquet") as sink:
+            sink.write(data)
+        assert (sink.size, sink.digest.hexdigest()) == (len(data), sha256(data))
+    storage.place("_tmp/p0-0/0.parquet", name, sha256(DATA), steps.append)
     storage.sync([name])
     assert steps == ["file written", "file placed"]
-    storage.put_if_absent(name, memoryview(DATA), sha256(DATA), "_tmp/p0-0/1.parquet", no_step)
+    storage.place("_tmp/p0-0/1.parquet", name, sha256(DATA), no_step)
     with pytest.raises(RefusedState, match="other content"):
-        storage.put_if_absent(name, memoryview(b"other"), sha256(b"other"), "_tmp/p0-0/2.parquet", no_step)
+        storage.place("_tmp/p0-0/2.parquet", name, sha256(b"other"), no_step)
     assert storage.read(name) == DATA
+    storage.place("_tmp/p0-0/2.parquet", "flows/beside", sha256(b"other"), no_step)
+    assert storage.read("flows/beside") == b"other"
+    assert list(storage.names("_tmp")) == []
     assert storage.sha256(name) == sha256(DATA)
     assert abs(storage.written_s(name) - storage.written_s(name)) < 1
     with storage.open(name) as file:
