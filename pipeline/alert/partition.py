@@ -190,7 +190,7 @@ def expect_features(suspects: pa.RecordBatch, facts: RowsFacts, baseline_of: Bas
 
 
 def snapshot(state: PartitionState) -> bytes:
-    """The state as bytes: the waiting suspects as an Arrow stream, all else as JSON beside them."""
+    """The state as bytes: the waiting suspects as a message's rows, all else as its facts."""
     named = sorted(state.sensors.items())
     rows, schema = _waiting([sensor for _, sensor in named])
     facts = {
@@ -218,7 +218,7 @@ def snapshot(state: PartitionState) -> bytes:
 def restore(payload: bytes) -> PartitionState:
     """The state that `snapshot` wrote; RefusedState where the bytes are something else."""
     try:
-        rows, facts = batches.decode(payload, "scored")
+        rows, facts = batches.decode(payload, "scored", max_bytes=None)
         if facts["version"] != VERSION:
             raise RefusedState(
                 f"alert state: got version {facts['version']}, expected {VERSION}; run the version that wrote it"

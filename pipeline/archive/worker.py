@@ -24,7 +24,7 @@ GROUP = "archive"
 PATIENCE_S = 30.0
 """How long Kafka may take to say what it holds, while the group is joined."""
 MESSAGES_A_TURN = 4
-"""Each may have 8 MB, and all of them are in memory at once."""
+"""All of them are in memory at once, unpacked: some 3 MB each, 64 MiB (wire/framing.py) at the most."""
 COMMIT_AT_LATEST_S = 60.0
 """Open rows and positions are made durable at least this often: what a restart reads again, and how old Kafka's lag
 may look."""

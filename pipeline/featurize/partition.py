@@ -5,7 +5,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil
@@ -143,19 +143,16 @@ def advance_partition(
     rows_of, end_us = _by_sensor(flows), flows.column("end_ts_us").to_numpy()
     bounds = [0, *cuts(state.newest_us, state.heard_us, rows_of, end_us, state.idle), len(flows)]
     after, messages = state, list[FeaturesMessage]()
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        is_last = stop == len(flows) and number == len(bounds) - 2
-        part, cut, its_rows = facts, flows, rows_of
-        if len(bounds) > 2:
-            part, cut = replace(facts, records=facts.records if number == 0 else 0), flows.slice(start, stop - start)
-            its_rows = _by_sensor(cut)
+    for number, (cut, rows_of_cut) in enumerate(_cuts(flows, rows_of, bounds)):
+        is_last = number == len(bounds) - 2
+        part = replace(facts, records=facts.records if number == 0 else 0)
         if not is_last:
             part = replace(part, rejected=0, ended=(), silent=(), commands=())
         after, rows, whole = _advance_rows(
-            after, cut, its_rows, part, flows_offset, lateness_of, stitch_of, calendars, learning_of
+            after, cut, rows_of_cut, part, flows_offset, lateness_of, stitch_of, calendars, learning_of
         )
         if not is_last:
-            whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, stop))
+            whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, bounds[number + 1]))
         messages += split_message(rows, whole, max_rows, max_bytes)
         after = replace(after, seq=state.seq + len(messages))
     if after.seq // TIGHTEN_EVERY > state.seq // TIGHTEN_EVERY:  # one flows message may count for several
@@ -164,6 +161,18 @@ def advance_partition(
     watermarks = _watermarks_to_send(state, after, touched, messages, lateness_of)
     messages[-1] = messages[-1]._replace(facts=replace(messages[-1].facts, watermarks=watermarks))
     return after, messages
+
+
+def _cuts(
+    flows: pa.RecordBatch, rows_of: Mapping[SensorName, npt.NDArray[np.int64]], bounds: Sequence[int]
+) -> Iterator[tuple[pa.RecordBatch, Mapping[SensorName, npt.NDArray[np.int64]]]]:
+    """The flows between bounds, and where the rows of each sensor are among them: mostly all at once."""
+    if len(bounds) == 2:
+        yield flows, rows_of
+        return
+    for start, stop in pairwise(bounds):
+        cut = flows.slice(start, stop - start)
+        yield cut, _by_sensor(cut)
 
 
 def _advance_rows(

@@ -63,7 +63,7 @@ RECEIVE_BYTES = 5_767_168
 # partition's share of a transaction; nothing is fetched of a partition while 16 MiB lie ready.
 FETCH: clients.Configuration = {"max.partition.fetch.bytes": 524_288, "queued.max.messages.kbytes": 16_384}
 # So much of `gather_ms` the broker gathers for a fetch: without it each record that comes alone ends one, and a fetch
-# costs the broker as much as a record does (docs/adr/0047).
+# costs the broker as much as a record does (docs/adr/0049).
 FETCH_GATHERS = 0.5
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1

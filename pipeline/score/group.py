@@ -57,11 +57,9 @@ def encoded(routed: Routed, features: Features) -> tuple[bytes, bytes, bytes | N
 
     None for retrain without rows: nobody counts those messages, and a partition less is in the transaction.
     """
-    facts, has_samples = ScoredFacts.of(features.facts), routed.retrain.num_rows > 0
+    facts = messages.pack(ScoredFacts.of(features.facts))
     archive = messages.write_beside(features.payload, routed.archive, facts)
-    if routed.suspects is routed.archive:  # a flood
-        return archive, archive, messages.write(routed.retrain, facts) if has_samples else None
-    if not has_samples:
-        return messages.write(routed.suspects, facts), archive, None
-    suspects, retrain = messages.write_each((routed.suspects, routed.retrain), facts)
+    is_flood = routed.suspects is routed.archive
+    suspects = archive if is_flood else messages.write(routed.suspects, facts)
+    retrain = messages.write(routed.retrain, facts) if routed.retrain.num_rows else None
     return suspects, archive, retrain

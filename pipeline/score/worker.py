@@ -22,7 +22,7 @@ from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower
 from pipeline.runtime.kafka.watchdog import Watchdog
 from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.telemetry import Telemetry, log
-from pipeline.runtime.wire.batches import CONTENT_TYPE
+from pipeline.runtime.wire.batches import CONTENT_TYPE, unpacked_bytes
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.score.device import choose_device
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
@@ -35,13 +35,13 @@ IDLE_S = 0.1
 GATHERED_WITHIN = 0.2
 """Of `gather_ms`: so long the worker waits, from a group's first message, for those of the other partitions. Ingest
 sends a message to each at once, featurize passes them on one after the other, and a transaction costs here and at the
-broker as much for one as for all (docs/adr/0047)."""
+broker as much for one as for all (docs/adr/0049)."""
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 30.0
-MAX_GROUP_BYTES = 4 * 1024 * 1024
-"""Of features messages, packed: some 20,000 rows, a tenth of a second. A larger group saves nothing more a row, and is
-held as it came, unpacked, and in the producer's queue."""
+MAX_GROUP_BYTES = 16 * 1024 * 1024
+"""Of features messages, unpacked: some 20,000 rows, a tenth of a second. A larger group saves nothing more a row, and
+is held as it came, unpacked, and in the producer's queue."""
 FETCHED: clients.Configuration = {
     # What is fetched ahead: two groups.
     "queued.max.messages.kbytes": 8_192,
@@ -168,7 +168,7 @@ class ScoreWorker:
         messages = more = self._consumer.consume(1, IDLE_S)
         group_bytes, until_s = 0, 0.0
         while more and len(messages) < self._settings.score_group_messages:
-            group_bytes += len(more[0].value() or b"")
+            group_bytes += unpacked_bytes(more[0].value() or b"")
             if group_bytes >= MAX_GROUP_BYTES:
                 break
             now_s = time.monotonic()

@@ -20,6 +20,7 @@ from pipeline.contracts.incident_joining import DAY_US, is_alert, joined
 from pipeline.contracts.notices import LONE
 from pipeline.errors import Usage
 from pipeline.runtime.wire import batches
+from pipeline.runtime.wire.framing import MAX_UNPACKED_BYTES
 from pipeline.tools.alerts.filters import kind_of
 from pipeline.tools.alerts.incidents import document
 from pipeline.tools.alerts.verdicts import verdict_of
@@ -142,6 +143,14 @@ def test_suspects_turned_away_or_of_a_model_before_are_counted() -> None:
     other = many.slice(0, 1).drop_columns(["features"])
     events = advance_partition(state, other, facts(1, 1, ended=True), grouping, nothing).events
     assert [event["count"] for event in events] == [4]
+
+
+def test_a_state_larger_than_a_message_may_be_is_read() -> None:
+    state = PartitionState.empty()
+    advance_partition(state, scored(apart(2, 1)), facts(0, 1), GROUPING, nothing)
+    rows, saved = batches.decode(snapshot(state), "scored")
+    restored = restore(batches.encode(rows, {**saved, "padding": "x" * MAX_UNPACKED_BYTES}))
+    assert snapshot(restored) == snapshot(state)
 
 
 def test_a_state_of_the_version_before_is_read() -> None:

@@ -6,8 +6,9 @@ from typing import Any, cast
 import pytest
 from confluent_kafka import KafkaError
 
+from pipeline.runtime.wire import framing
 from pipeline.score import worker as score_worker
-from pipeline.score.worker import GATHERED_WITHIN, ScoreWorker
+from pipeline.score.worker import GATHERED_WITHIN, MAX_GROUP_BYTES, ScoreWorker
 
 
 class Arriving:
@@ -30,11 +31,11 @@ class Arriving:
 
 
 class Message:
-    def __init__(self, name: str, is_end: bool = False) -> None:
-        self.name, self._is_end = name, is_end
+    def __init__(self, name: str, is_end: bool = False, payload: bytes = b"") -> None:
+        self.name, self._is_end, self._payload = name, is_end, payload
 
     def value(self) -> bytes:
-        return b"" if self._is_end else self.name.encode()
+        return b"" if self._is_end else self._payload or self.name.encode()
 
     def error(self) -> KafkaError | None:
         return KafkaError(KafkaError._PARTITION_EOF) if self._is_end else None
@@ -67,6 +68,15 @@ def test_without_gathering_what_lies_ready_is_a_group(monkeypatch: pytest.Monkey
 def test_the_end_of_a_partition_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
     consumer = Arriving((0.0, Message("end", is_end=True)), (0.02, Message("a")))
     assert group(consumer, monkeypatch) == [] and consumer.now_s == 0.0
+
+
+def test_a_group_is_bounded_by_what_its_messages_have_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = framing.frame(b"{}")
+    half = framing.Columns(small, small._replace(size=MAX_GROUP_BYTES // 2))
+    payload = framing.framed([half], small)
+    assert len(payload) < 100
+    consumer = Arriving(*((0.0, Message(str(number), payload=payload)) for number in range(5)))
+    assert group(consumer, monkeypatch) == ["0", "1"]
 
 
 def test_a_backlog_is_not_waited_behind(monkeypatch: pytest.MonkeyPatch) -> None:

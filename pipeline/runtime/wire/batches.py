@@ -4,9 +4,9 @@ A reader's columns are views of what was unpacked at once. How a message lies in
 """
 
 from collections.abc import Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from pipeline.errors import BadData, SchemaMismatch
 from pipeline.runtime.wire import framing
+from pipeline.runtime.wire.by_schema import BySchema
 from schemas.fields import arrow_schema, load
 
 META_KEY = b"forebay"
@@ -34,18 +35,21 @@ _UNREADABLE = (
 """What reading bytes raises that are no message."""
 
 
-def encode(batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
-    """The batch and its facts as a message; equal input gives equal bytes."""
-    return encode_each([batch], meta)[0]
+Facts: TypeAlias = Mapping[str, object] | framing.Frame
+"""What a message states of itself; packed, where several messages state it."""
 
 
-def encode_each(batches: Sequence[pa.RecordBatch], meta: Mapping[str, object]) -> list[bytes]:
-    """Batches without dictionaries, with the same facts, as messages of their own like `encode`'s."""
-    facts = _facts_frame(meta)
-    return [framing.framed([framing.columns_of(batch)], facts) for batch in batches]
+def packed_facts(meta: Mapping[str, object]) -> framing.Frame:
+    """Facts for several messages."""
+    return framing.frame(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS))
 
 
-def encode_beside(payload: bytes, batch: pa.RecordBatch, meta: Mapping[str, object]) -> bytes:
+def encode(batch: pa.RecordBatch, meta: Facts) -> bytes:
+    """The batch, without dictionaries, and its facts as a message; equal input gives equal bytes."""
+    return _message([framing.columns_of(batch)], meta)
+
+
+def encode_beside(payload: bytes, batch: pa.RecordBatch, meta: Facts) -> bytes:
     """The batch and its facts as a message, where all rows and some columns are those of the message `payload`.
 
     Its columns are taken over as they lie there, and only others are written.
@@ -55,21 +59,25 @@ def encode_beside(payload: bytes, batch: pa.RecordBatch, meta: Mapping[str, obje
         return encode(batch, meta)
     there = framing.column_names(framed.columns)
     added = batch.select([name for name in batch.schema.names if name not in there])
-    return framing.framed([*framed.columns, framing.columns_of(added)], _facts_frame(meta))
+    return _message([*framed.columns, framing.columns_of(added)], meta)
 
 
-def _facts_frame(meta: Mapping[str, object]) -> framing.Frame:
-    return framing.frame(orjson.dumps(meta, option=orjson.OPT_SORT_KEYS))
+def _message(columns: Sequence[framing.Columns], meta: Facts) -> bytes:
+    return framing.framed(columns, meta if isinstance(meta, framing.Frame) else packed_facts(meta))
 
 
-def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, Any]]:
+def decode(
+    payload: bytes, schema_name: str, max_bytes: int | None = framing.MAX_UNPACKED_BYTES
+) -> tuple[pa.RecordBatch, dict[str, Any]]:
     """The batch and facts in a message.
 
     Nullable columns that the message lacks, since an earlier version wrote it, are null. Raises BadData where the bytes
     are no such message, SchemaMismatch where the columns are not `schema_name`'s.
+
+    max_bytes : what is unpacked has no more; None where the bytes are the reader's, and not from a topic
     """
     try:
-        batch, facts = _parts(payload, schema_name)
+        batch, facts = _parts(payload, schema_name, max_bytes)
         batch.validate()
         meta = orjson.loads(facts)
         known = framing.declared(batch.schema, schema_name)
@@ -82,27 +90,35 @@ def decode(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, dict[str, 
             batch = pa.RecordBatch.from_arrays(batch.columns, schema=known)
     except _UNREADABLE as error:
         raise BadData(
-            f"message of {len(payload)} bytes: got {error!r}, expected an Arrow stream of '{schema_name}' with facts"
+            f"message of {len(payload)} bytes: got {error!r}, expected rows of '{schema_name}' with facts"
         ) from error
     return batch, meta
 
 
-def _parts(payload: bytes, schema_name: str) -> tuple[pa.RecordBatch, bytes]:
+def unpacked_bytes(payload: bytes) -> int:
+    """How many bytes a message has in memory, by what it says itself."""
+    framed = framing.taken_apart(payload)
+    return len(payload) if framed is None else framed.size
+
+
+def _parts(payload: bytes, schema_name: str, max_bytes: int | None) -> tuple[pa.RecordBatch, bytes]:
     """The batch in a message, and its facts as JSON."""
     framed = framing.taken_apart(payload)
     if framed is not None:
+        if max_bytes is not None and framed.size > max_bytes:
+            raise BadData(
+                f"message of {len(payload)} bytes: got {framed.size} bytes unpacked, expected at most {max_bytes}"
+            )
         return _side_by_side(framed.columns, schema_name), framing.unpacked(framed.facts).to_pybytes()
-    plain = framing.plain_parts(payload)
-    if plain is not None:
-        return pa.ipc.read_record_batch(plain.rows, framing.read_schema(plain.schema, schema_name)), plain.facts
-    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:  # of before there was a frame
+    facts = framing.plain_facts(payload)
+    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
         batch = reader.read_next_batch()
-    return batch, (batch.schema.metadata or {})[META_KEY]
+    return batch, (batch.schema.metadata or {})[META_KEY] if facts is None else facts
 
 
 def _side_by_side(columns: Sequence[framing.Columns], schema_name: str) -> pa.RecordBatch:
     """The columns as one batch."""
-    schemas, places = framing.reading(tuple(each.schema for each in columns), schema_name)
+    schemas, places = framing.reading(columns, schema_name)
     batch, *others = [
         pa.ipc.read_record_batch(framing.unpacked(each.rows), schema)
         for each, schema in zip(columns, schemas, strict=True)
@@ -118,14 +134,8 @@ def widened(rows: pa.RecordBatch | pa.Table, schema_name: str) -> pa.RecordBatch
 
     As they are where they lack none, or one that may not be null.
     """
-    schema = rows.schema
-    widening = next((known for of, name, known in _widenings if name == schema_name and of.equals(schema, True)), None)
+    widening = _widenings(schema_name)(rows.schema)
     if widening is None:
-        widening = _widening(schema, schema_name)
-        if len(_widenings) >= _MAX_WIDENINGS:
-            _widenings.clear()
-        _widenings.append((schema, schema_name, widening))
-    if not widening:
         return rows
     columns = [rows.column(at) if isinstance(at, int) else nulls(len(rows), at) for at in widening.columns]
     return type(rows).from_arrays(columns, schema=widening.schema)
@@ -138,16 +148,16 @@ class _Widening(NamedTuple):
     columns: tuple[int | pa.DataType, ...]
 
 
-_MAX_WIDENINGS = 64
-_widenings: list[tuple[pa.Schema, str, _Widening | tuple[()]]] = []
-"""Of the schemas of one process, which are few: those of a thousand batches are mostly one."""
+@cache
+def _widenings(schema_name: str) -> BySchema["_Widening | None"]:
+    return BySchema(partial(_widening, schema_name=schema_name), with_metadata=True)
 
 
-def _widening(schema: pa.Schema, schema_name: str) -> _Widening | tuple[()]:
-    """How to widen rows of this schema; nothing where they stay as they are."""
+def _widening(schema: pa.Schema, schema_name: str) -> _Widening | None:
+    """How to widen rows of this schema; None where they stay as they are."""
     wanted, at = arrow_schema(schema_name), {name: number for number, name in enumerate(schema.names)}
     if all(field.name in at for field in wanted) or not all(field.name in at or field.nullable for field in wanted):
-        return ()
+        return None
     fields = [schema.field(at[field.name]) if field.name in at else field for field in wanted]
     fields += [field for field in schema if field.name not in wanted.names]
     columns = tuple(at.get(field.name, field.type) for field in fields)

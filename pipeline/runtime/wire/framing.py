@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from pipeline.errors import BadData
+from pipeline.runtime.wire.by_schema import MAX_SCHEMAS, BySchema
 from schemas.fields import arrow_schema
 
 MARK = b"FBY2"
@@ -34,17 +34,13 @@ PLAIN_MARK = b"FBY1"
 ends with its stream, and its facts are metadata of its schema.
 """
 MAX_UNPACKED_BYTES = 64 * 1024 * 1024
-"""Of a frame: far more than a message's rows have. LZ4 would make two gigabytes of what Kafka takes."""
+"""Of all frames of a message: far more than its rows have. LZ4 would make two gigabytes of what Kafka takes."""
 _LENGTH_BYTES = 4
-_PREFIX_BYTES = 8
-"""Before an IPC message's metadata: a continuation, and the length of what follows."""
 _ENTRY = struct.Struct("<II")
-_MAX_FRAMES = 255
-_LZ4 = pa.Codec("lz4")
+_LZ4 = "lz4"
 """Frames as LZ4's own tools write them."""
-# Schemas of one process are few: its topics', with a feature set or two.
-_MAX_SCHEMAS = 64
 _MAX_SCHEMA_BYTES = 65_536
+"""Of a schema that is read once and then known; larger ones are read each time."""
 
 
 class Frame(NamedTuple):
@@ -67,45 +63,41 @@ class Framed(NamedTuple):
     columns: tuple[Columns, ...]
     facts: Frame
 
-
-class Plain(NamedTuple):
-    """Parts of a message of before there were frames: its schema as bytes, its batch and what follows, its facts."""
-
-    schema: bytes
-    rows: pa.Buffer
-    facts: bytes
+    @property
+    def size(self) -> int:
+        """The bytes of all that is in its frames."""
+        return self.facts.size + sum(schema.size + rows.size for schema, rows in self.columns)
 
 
 def frame(data: bytes | pa.Buffer) -> Frame:
     """Bytes under LZ4."""
-    return Frame(_LZ4.compress(data, asbytes=True), len(data))
+    return Frame(pa.compress(data, _LZ4, asbytes=True), len(data))
 
 
 def unpacked(packed: Frame) -> pa.Buffer:
-    """What is in a frame, in memory of its own; BadData where it would be too much, OSError where it is no frame."""
-    if packed.size > MAX_UNPACKED_BYTES:
-        raise BadData(f"a part of a message has {packed.size} bytes unpacked, expected at most {MAX_UNPACKED_BYTES}")
-    return _LZ4.decompress(packed.packed, decompressed_size=packed.size)
+    """What is in a frame, in memory of its own; OSError where it is no frame, or of another size than it says.
+
+    As a stream, which says how much came: `pyarrow.decompress` takes the size it is told, and where there is less the
+    rest is what was in memory before.
+    """
+    with pa.CompressedInputStream(pa.BufferReader(packed.packed), _LZ4) as stream:
+        data = stream.read_buffer(packed.size + 1)
+    if len(data) != packed.size:
+        raise OSError(f"got {'more' if len(data) > packed.size else len(data)} bytes in a frame of {packed.size}")
+    return data
 
 
 def columns_of(batch: pa.RecordBatch) -> Columns:
     """A batch's columns; equal columns give equal bytes, whatever metadata their schema has."""
-    return Columns(_schema_frame(batch.schema), frame(batch.serialize()))
+    return Columns(_schema_frames(batch.schema), frame(batch.serialize()))
 
 
 def _schema_frame(schema: pa.Schema) -> Frame:
-    for known, made in _written:
-        if known.equals(schema):  # at once where it is the same object, as `arrow_schema` gives it
-            return made
     bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in schema])
-    made = frame(bare.serialize())
-    if len(_written) >= _MAX_SCHEMAS:
-        _written.clear()
-    _written.append((schema, made))
-    return made
+    return frame(bare.serialize())
 
 
-_written: list[tuple[pa.Schema, Frame]] = []
+_schema_frames = BySchema(_schema_frame, with_metadata=False)
 
 
 def framed(columns: Sequence[Columns], facts: Frame) -> bytes:
@@ -134,19 +126,16 @@ def taken_apart(payload: bytes) -> Framed | None:
     return Framed(tuple(Columns(schema, rows) for schema, rows in pairs), frames[-1])
 
 
-def plain_parts(payload: bytes) -> Plain | None:
-    """The parts of a message of before there were frames; None where it is none of that kind.
+def plain_facts(payload: bytes) -> bytes | None:
+    """The facts of a message of before there were frames, an Arrow stream; None where it is none of that kind.
 
-    Nothing but the facts' length has been looked at.
+    Nothing but their length has been looked at.
     """
     end = len(payload) - len(PLAIN_MARK) - _LENGTH_BYTES
-    if end < _PREFIX_BYTES or not payload.endswith(PLAIN_MARK):
+    if end < 0 or not payload.endswith(PLAIN_MARK):
         return None
-    facts = end - int.from_bytes(payload[end : end + _LENGTH_BYTES], "little")
-    rows = _PREFIX_BYTES + int.from_bytes(payload[4:_PREFIX_BYTES], "little")
-    if not rows <= facts:
-        return None
-    return Plain(payload[:rows], pa.py_buffer(payload)[rows:facts], payload[facts:end])
+    start = end - int.from_bytes(payload[end : end + _LENGTH_BYTES], "little")
+    return payload[start:end] if start >= 0 else None
 
 
 class Reading(NamedTuple):
@@ -160,19 +149,19 @@ class Reading(NamedTuple):
     places: tuple[tuple[int, ...], ...]
 
 
-def reading(heads: tuple[Frame, ...], schema_name: str) -> Reading:
+def reading(columns: Sequence[Columns], schema_name: str) -> Reading:
     """How batches with these schemas become one of `schema_name`, its columns under what this version declares of them.
 
-    Columns that it does not have come last. Raises BadData, pa.ArrowException, OSError where the bytes are no schemas.
+    Columns that it does not have come last. Raises pa.ArrowException, OSError where the bytes are no schemas.
     """
-    known = tuple(Frame(bytes(head.packed), head.size) for head in heads)
-    small = sum(head.size for head in known) <= _MAX_SCHEMA_BYTES
-    return (_reading if small else _reading.__wrapped__)(known, schema_name)
+    heads = tuple(_hashable(each.schema) for each in columns)
+    small = sum(head.size for head in heads) <= _MAX_SCHEMA_BYTES
+    return (_reading if small else _reading.__wrapped__)(heads, schema_name)
 
 
-@lru_cache(maxsize=_MAX_SCHEMAS)
+@lru_cache(maxsize=MAX_SCHEMAS)
 def _reading(heads: tuple[Frame, ...], schema_name: str) -> Reading:
-    bare = [pa.ipc.read_schema(unpacked(head)) for head in heads]
+    bare = [_schema(head) for head in heads]
     lists = [field.type for schema in bare for field in schema if field.name == "features"]
     fixed = [kind.list_size for kind in lists if isinstance(kind, pa.FixedSizeListType)]
     wanted = arrow_schema(schema_name, fixed[0] if fixed else 0)
@@ -189,6 +178,24 @@ def _reading(heads: tuple[Frame, ...], schema_name: str) -> Reading:
     return Reading(tuple(_as_declared(schema, wanted) for schema in bare), tuple(places))
 
 
+def column_names(columns: Sequence[Columns]) -> set[str]:
+    """The names of a message's columns."""
+    return {name for each in columns for name in _schema(_hashable(each.schema)).names}
+
+
+def _schema(head: Frame) -> pa.Schema:
+    return (_read_schema if head.size <= _MAX_SCHEMA_BYTES else _read_schema.__wrapped__)(head)
+
+
+@lru_cache(maxsize=MAX_SCHEMAS)
+def _read_schema(head: Frame) -> pa.Schema:
+    return pa.ipc.read_schema(unpacked(head))
+
+
+def _hashable(head: Frame) -> Frame:
+    return Frame(bytes(head.packed), head.size)
+
+
 def _as_declared(schema: pa.Schema, wanted: pa.Schema) -> pa.Schema:
     """The schema with what this version says of its fields; as it is where one of them is not among `wanted`."""
     names = schema.names
@@ -196,30 +203,6 @@ def _as_declared(schema: pa.Schema, wanted: pa.Schema) -> pa.Schema:
         return schema
     declared_fields = pa.schema([wanted.field(name) for name in names], metadata=wanted.metadata)
     return declared_fields if schema.equals(declared_fields) else schema
-
-
-def column_names(columns: Sequence[Columns]) -> frozenset[str]:
-    """The names of a message's columns."""
-    return _names(tuple(Frame(bytes(each.schema.packed), each.schema.size) for each in columns))
-
-
-@lru_cache(maxsize=_MAX_SCHEMAS)
-def _names(heads: tuple[Frame, ...]) -> frozenset[str]:
-    return frozenset(name for head in heads for name in pa.ipc.read_schema(unpacked(head)).names)
-
-
-def read_schema(head: bytes, schema_name: str) -> pa.Schema:
-    """The schema that a stream begins with; that of `schema_name` where its columns are those, as they are declared.
-
-    Raises pa.ArrowException, OSError where the bytes are no schema.
-    """
-    return (_read_schema if len(head) <= _MAX_SCHEMA_BYTES else _read_schema.__wrapped__)(head, schema_name)
-
-
-@lru_cache(maxsize=_MAX_SCHEMAS)
-def _read_schema(head: bytes, schema_name: str) -> pa.Schema:
-    schema = pa.ipc.read_schema(pa.py_buffer(head))
-    return declared(schema, schema_name) or schema
 
 
 def declared(schema: pa.Schema, schema_name: str) -> pa.Schema | None:

@@ -3,14 +3,13 @@
 `batches` knows Arrow, `contracts.envelope` knows the facts; this is where every stage gets both at once.
 """
 
-from collections.abc import Sequence
 from typing import ClassVar, Protocol, TypeVar
 
 import pyarrow as pa
 
 from pipeline.contracts.envelope import MessagePosition
 from pipeline.errors import BadData, BadEnvelope, SchemaMismatch
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire import batches, framing
 
 FactsType = TypeVar("FactsType", bound="Facts")
 
@@ -40,22 +39,26 @@ class Documented(Protocol):
         """The facts as a JSON document."""
 
 
-def write(batch: pa.RecordBatch, facts: Documented) -> bytes:
+def pack(facts: Documented) -> framing.Frame:
+    """Facts for several messages."""
+    return batches.packed_facts(facts.document())
+
+
+def write(batch: pa.RecordBatch, facts: Documented | framing.Frame) -> bytes:
     """The bytes of a message; equal input gives equal bytes."""
-    return batches.encode(batch, facts.document())
+    return batches.encode(batch, _stated(facts))
 
 
-def write_each(rows: Sequence[pa.RecordBatch], facts: Documented) -> list[bytes]:
-    """The bytes of a message each, of batches that state the same facts: as `write` makes them."""
-    return batches.encode_each(rows, facts.document())
-
-
-def write_beside(payload: bytes, batch: pa.RecordBatch, facts: Documented) -> bytes:
+def write_beside(payload: bytes, batch: pa.RecordBatch, facts: Documented | framing.Frame) -> bytes:
     """The bytes of a message with all rows of the message `payload` and all its columns, unchanged, and more.
 
     What is taken over is not packed again: other bytes than `write`'s, the same rows.
     """
-    return batches.encode_beside(payload, batch, facts.document())
+    return batches.encode_beside(payload, batch, _stated(facts))
+
+
+def _stated(facts: Documented | framing.Frame) -> batches.Facts:
+    return facts if isinstance(facts, framing.Frame) else facts.document()
 
 
 def read(payload: bytes, contract: type[FactsType], position: MessagePosition) -> tuple[pa.RecordBatch, FactsType]:

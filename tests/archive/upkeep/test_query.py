@@ -16,6 +16,7 @@ from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import account
 from pipeline.errors import RefusedState, Usage
 from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.wire import batches
 from pipeline.tools.cli.archive import app
 from tests.archive.plant import Wire, feed, random_log, wire
 from tests.contracts.facts import at
@@ -80,13 +81,19 @@ def test_an_empty_archive_has_empty_views(tmp_path: Path) -> None:
     assert run(tmp_path, "SELECT count(*) FROM flows, late, rejects", 1)["rows"] == [[0]]
 
 
+def stating(payload: bytes, schema_name: str, **changed: object) -> bytes:
+    """A message with other facts."""
+    rows, facts = batches.decode(payload, schema_name)
+    assert facts.keys() >= changed.keys()
+    return batches.encode(rows, {**facts, **changed})
+
+
 def test_several_feature_sets_in_one_view(tmp_path: Path) -> None:
     log = random_log(Random(4), 20, SENSORS)
     topics = wire(log, [])
     feed(PartitionArchive(tmp_path, 0, Limits(9), "w"), topics, Random(1))
-    later = [value.replace(b'"feature_hash":"abc"', b'"feature_hash":"xyz"') for value in topics.archive]
-    topics.archive = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in later]
-    topics.rejects = [value.replace(b'"raw_partition":0', b'"raw_partition":1') for value in topics.rejects]
+    topics.archive = [stating(value, "scored", feature_hash="xyz", raw_partition=1) for value in topics.archive]
+    topics.rejects = [stating(value, "reject", raw_partition=1) for value in topics.rejects]
     feed(PartitionArchive(tmp_path, 1, Limits(9), "w"), topics, Random(1))
     result = run(tmp_path, "SELECT count(DISTINCT features) > 1, any_value(typeof(features)) FROM flows", 1)
     assert result["rows"] == [[True, "FLOAT[]"]]

@@ -52,7 +52,8 @@ def unpacked(payload: bytes) -> list[bytes]:
     table = struct.unpack(f"<{2 * count}I", payload[-5 - 8 * count : -5])
     frames, at = [], 0
     for packed, size in zip(table[::2], table[1::2], strict=True):
-        frames.append(pa.decompress(payload[at : at + packed], size, "lz4", asbytes=True))
+        frames.append(pa.CompressedInputStream(pa.BufferReader(payload[at : at + packed]), "lz4").read())
+        assert len(frames[-1]) == size
         at += packed
     assert payload[at:] == struct.pack(f"<{2 * count}I", *table) + bytes([count]) + b"FBY2"
     return frames
@@ -61,7 +62,8 @@ def unpacked(payload: bytes) -> list[bytes]:
 @pytest.mark.parametrize("rows", [0, 1, 5000])
 def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behind_it(rows: int) -> None:
     parts = [reject_batch(rows), reject_batch(7).slice(2, 3), batches.empty("reject")]
-    encoded = batches.encode_each(parts, {"seq": 4})
+    facts = batches.packed_facts({"seq": 4})
+    encoded = [batches.encode(part, facts) for part in parts]
     bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in REJECTS])
     for part, payload in zip(parts, encoded, strict=True):
         sink = pa.BufferOutputStream()
@@ -69,8 +71,8 @@ def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behin
             writer.write_batch(pa.RecordBatch.from_arrays(part.columns, schema=bare))
         stream = sink.getvalue().to_pybytes()
         assert payload == batches.encode(part, {"seq": 4})
-        schema, rows_, facts = unpacked(payload)
-        assert schema + rows_ + END_OF_STREAM == stream and facts == b'{"seq":4}'
+        schema, rows_, stated = unpacked(payload)
+        assert schema + rows_ + END_OF_STREAM == stream and stated == b'{"seq":4}'
 
 
 def written_plain(batch: pa.RecordBatch, facts: bytes) -> bytes:
@@ -209,6 +211,33 @@ def test_columns_side_by_side_that_do_not_fit_are_refused() -> None:
     texts = batch.select(["detail", "record"]).add_column(0, "reason", pa.array([1, 2, 3]))
     with pytest.raises(SchemaMismatch, match="reason: got int64"):
         batches.decode(side_by_side(whole, texts), "reject")
+
+
+@pytest.mark.parametrize("stated", [0, 7, 8_000, 1_000_000])
+def test_a_frame_of_another_size_than_it_says_is_bad_data(stated: int) -> None:
+    """Where it has less, nothing that was in memory comes as rows."""
+    schema, rows = framing.columns_of(reject_batch(30))
+    facts = framing.frame(b"{}")
+    for columns, said in (((schema, rows._replace(size=stated)), facts), ((schema, rows), facts._replace(size=stated))):
+        with pytest.raises(BadData, match="bytes in a frame of"):
+            batches.decode(framing.framed([framing.Columns(*columns)], said), "reject")
+
+
+def test_frames_that_are_small_each_and_too_much_together_are_refused_unread() -> None:
+    schema, rows = framing.columns_of(reject_batch(3))
+    part = framing.Columns(schema, rows._replace(size=framing.MAX_UNPACKED_BYTES // 2))
+    with pytest.raises(BadData, match="unpacked, expected at most 67108864"):
+        batches.decode(framing.framed([part, part], framing.frame(b"{}")), "reject")
+
+
+def test_only_what_comes_from_a_topic_is_bounded() -> None:
+    """A saved state may have more: half a million suspects wait in the largest."""
+    batch, facts = reject_batch(3), {"padding": "x" * framing.MAX_UNPACKED_BYTES}
+    payload = batches.encode(batch, facts)
+    with pytest.raises(BadData, match="unpacked, expected at most 67108864"):
+        batches.decode(payload, "reject")
+    decoded, stated = batches.decode(payload, "reject", max_bytes=None)
+    assert decoded.equals(batch) and stated == facts
 
 
 def test_a_frame_that_would_unpack_to_more_than_a_message_may_have_is_refused_unread() -> None:
