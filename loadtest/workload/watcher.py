@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, Message, TopicPartition
 
 from loadtest.conn_json import Ints
 from loadtest.workload.histogram import Histogram
+from loadtest.workload.rows import rows_of
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule
 from loadtest.workload.streams import Stream
@@ -88,8 +89,7 @@ class Watch:
         if kind == ALERTS:
             self._alert(orjson.loads(payload), now_us)
             return
-        with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
-            batch = reader.read_next_batch()
+        batch = rows_of(payload)
         sensor = self._sensor(batch)
         mine = sensor >= 0
         if not mine.any():

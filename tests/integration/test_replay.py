@@ -148,7 +148,7 @@ def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_pa
         for sensor in traffic.SENSORS[:2]:
             path = tmp_path / f"{sensor}.csv"
             sent += traffic.write_after_cut(sensor, path)
-            send(flow, path, sensor, speed="240")
+            send(flow, path, sensor, speed="120")  # saves, at most a fiftieth of the time, are to be many
             if sensor == traffic.SENSORS[0]:
                 # Stages that are killed and start again continue to retain snapshots.
                 for stage in ("featurize", "alert"):

@@ -16,6 +16,7 @@ from loadtest.workload.schedule import Schedule, schedule_of
 from loadtest.workload.sender import SentLoad
 from loadtest.workload.streams import Stream, streams_of, tapes_of
 from loadtest.workload.watcher import ALERTS, FEATURES, FLOWS, REJECTS, SCORED, SUSPECTS, Watch
+from pipeline.runtime.wire.batches import encode
 
 START_US = 1_760_000_000_000_000
 SCENARIO = LoadScenario("scan", "a scan", PlantPart(from_hour=1, hours=1, attacks=("port-scan",)))
@@ -43,11 +44,7 @@ def rows(schedule: Schedule, stream: Stream, numbers: np.ndarray, **changes: Any
         "phase": pa.array(np.full(count, 3, np.uint8)),
         **changes,
     }
-    batch = pa.record_batch(columns)
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, batch.schema) as writer:
-        writer.write_batch(batch)
-    return bytes(sink.getvalue())
+    return encode(pa.record_batch(columns), {})
 
 
 def alert(numbers: list[int], uid: str = "one", site: str = "scan-1") -> bytes:
