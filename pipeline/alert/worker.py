@@ -15,6 +15,7 @@ from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.alert.validity import require_valid
 from pipeline.contracts.class_names import UNKNOWN
 from pipeline.contracts.envelope import MessagePosition, RowsFacts, ScoredFacts
+from pipeline.runtime import heap
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.telemetry import Telemetry, log, start
@@ -137,6 +138,7 @@ def warm_up(grouping: Grouping) -> None:
 
 def run(settings: Settings) -> None:
     """Run the worker until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
+    heap.share()
     telemetry = start("alert", settings)
     try:
         grouping = load_grouping()

@@ -9,7 +9,7 @@ from pipeline.archive.pairing import Pairing, read_rejects, read_scored
 from pipeline.archive.partition import Committed, PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.errors import ForebayError, Misconfigured
-from pipeline.runtime import failpoints, heap
+from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import MARK
@@ -282,7 +282,6 @@ def _step(name: str) -> None:
 
 def run(settings: Settings) -> None:
     """Archive until SIGINT or SIGTERM; any error stops the worker with its position unmoved."""
-    heap.share()
     with stage_process(GROUP, settings) as (telemetry, kafka):
         open_storage(settings.archive_uri).begin()
         try:

@@ -23,6 +23,7 @@ from pipeline.featurize.partition import (
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.windows.calendars import Calendars
+from pipeline.runtime import heap
 from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
@@ -143,6 +144,7 @@ def _compile(feature_set: FeatureSet) -> None:
 
 def run(settings: Settings) -> None:
     """Featurize until asked to stop."""
+    heap.share()
     configure(settings.log_level)
     telemetry = start("featurize", settings)
     try:

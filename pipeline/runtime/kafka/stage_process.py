@@ -4,7 +4,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.runtime import failpoints
+from pipeline.runtime import failpoints, heap
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
@@ -14,10 +14,11 @@ from pipeline.settings import Settings
 
 @contextmanager
 def stage_process(stage: str, settings: Settings, stop: Stop | None = None) -> Iterator[tuple[Telemetry, KafkaWatch]]:
-    """Logs, failpoints, signals, a broker that answers, telemetry, and the watch of Kafka that runs the sessions.
+    """One heap, logs, failpoints, signals, a broker that answers, telemetry, the watch of Kafka that runs the sessions.
 
     SIGINT and SIGTERM are taken over in the main thread, unless `stop` is given. KafkaUnreachable without a broker.
     """
+    heap.share()
     configure(settings.log_level)
     failpoints.arm(settings.failpoint)
     if stop is None:
