@@ -7,7 +7,9 @@ from xml.sax.saxutils import escape
 
 WIDTH, HEIGHT = 720, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 110, 30, 40
-_COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e6c1f")
+_COLOURS = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e6c1f", "#7d3c98", "#566573")
+_FEW = 30
+"""A line of so many points at most shows where they are."""
 Points = Sequence[tuple[float, float]]
 
 
@@ -75,6 +77,8 @@ def _chart(chart: Chart, top: int) -> list[str]:
         colour = _COLOURS[number % len(_COLOURS)]
         path = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        if len(points) <= _FEW:
+            parts += [f'<circle cx="{across(x):.1f}" cy="{up(y):.1f}" r="2.5" fill="{colour}"/>' for x, y in points]
         parts.append(
             f'<text x="{WIDTH - _RIGHT + 8}" y="{top + 44 + 18 * number}" style="fill:{colour}">{escape(name)}</text>'
         )

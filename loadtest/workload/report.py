@@ -1,7 +1,7 @@
 """A run's report: one document, and the same as Markdown."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +18,8 @@ from loadtest.workload.watcher import ALERTS, FEATURES, FLOWS, REJECTS, SCORED, 
 
 BEHIND_P99_MS = 10.0
 """A generator that is later than that with one message in a hundred says so."""
+SLOPE_STRETCHES = 8
+"""So many stretches of a run say how sure the slope of its lag is."""
 NOT_MEASURED = "not measured"
 LATENCIES = (
     ("raw_to_flows", "flows", FLOWS),
@@ -51,6 +53,8 @@ class Lag:
     records: list[int]
     slope_per_s: float
     """By how many records a second it grew after the warm-up, while records were due."""
+    slope_error_per_s: float = 0.0
+    """The standard error of that: lag goes up and down with every message."""
 
     def document(self) -> dict[str, Any]:
         """First, most and last while sending, and the slope."""
@@ -60,6 +64,7 @@ class Lag:
             "max": max(while_sending),
             "end": while_sending[-1],
             "slope_per_s": round(self.slope_per_s, 1),
+            "slope_error_per_s": round(self.slope_error_per_s, 1),
         }
 
 
@@ -74,8 +79,26 @@ def lag_of(run: Finished) -> Lag:
     lag = np.maximum(np.interp(at, clock, taken, left=0) - seen, 0)
     times = (at - start_us) / 1e6
     later = times >= run.warm_up_us / 1e6
-    slope = float(np.polyfit(times[later], lag[later], 1)[0]) if later.sum() > 2 else 0.0
-    return Lag(times.round(3).tolist(), lag.astype(int).tolist(), slope)
+    slope, error = _slope(times[later], lag[later])
+    return Lag(times.round(3).tolist(), lag.astype(int).tolist(), slope, error)
+
+
+def _slope(times_s: Any, lag: Any) -> tuple[float, float]:
+    """The slope of (n,) values over (n,) times, and its standard error by the means of eight stretches.
+
+    Values that follow each other depend on each other, what stretches have on average hardly does.
+    """
+    if len(times_s) < 3:
+        return 0.0, 0.0
+    slope, at_0 = np.polyfit(times_s, lag, 1)
+    if len(times_s) < 2 * SLOPE_STRETCHES:
+        return float(slope), 0.0
+    middles, means = (
+        np.array([part.mean() for part in np.array_split(values, SLOPE_STRETCHES)]) for values in (times_s, lag)
+    )
+    beside = means - (slope * middles + at_0)
+    spread = ((middles - middles.mean()) ** 2).sum()
+    return float(slope), float(np.sqrt((beside**2).sum() / (SLOPE_STRETCHES - 2) / spread))
 
 
 def report_of(run: Finished, objectives: Sequence[Objective], resources: dict[str, Any]) -> dict[str, Any]:
@@ -123,7 +146,7 @@ def report_of(run: Finished, objectives: Sequence[Objective], resources: dict[st
         },
         "latency_ms": {
             name: seen.latencies[topic].document()
-            for name, _shown, topic in LATENCIES
+            for name, _until, topic in LATENCIES
             if seen.latencies[topic].count or topic not in (FEATURES, SUSPECTS)
         },
         "lag_records": lag.document(),
@@ -192,11 +215,11 @@ def markdown(report: dict[str, Any]) -> str:
     offered, sent, out = report["offered"], report["sent"], report["out"]
     came = out["rows"] + out["merged_records"] + out["rejected"]
     counts = [
-        ("offered", _shown(offered["records"]), _shown(offered["records_per_s"])),
-        ("taken by Kafka", _shown(sent["records"]), _shown(sent["records_per_s"])),
-        ("scored or rejected", _shown(came), _shown(out["records_per_s"])),
-        ("lost", _shown(out["lost"]), ""),
-        ("doubled", _shown(out["doubled"]), ""),
+        ("offered", shown(offered["records"]), shown(offered["records_per_s"])),
+        ("taken by Kafka", shown(sent["records"]), shown(sent["records_per_s"])),
+        ("scored or rejected", shown(came), shown(out["records_per_s"])),
+        ("lost", shown(out["lost"]), ""),
+        ("doubled", shown(out["doubled"]), ""),
     ]
     return "\n".join(
         [
@@ -206,14 +229,14 @@ def markdown(report: dict[str, Any]) -> str:
             f"does not count; event time ran {report['event_time_speed']:,.1f} times as fast as the clock. "
             f"{_verdict(report)}",
             "",
-            *_table(("", "records", "a second"), counts),
+            *markdown_table(("", "records", "a second"), counts),
             *_latencies(report),
             _lag_line(report),
             "",
             *_attack_lines(report["attacks"]),
             *_resource_lines(report["resources"]),
             *_objective_lines(report["objectives"]),
-            *_machine_lines(report.get("machine")),
+            *([machine_line(report["machine"]), ""] if "machine" in report else []),
         ]
     )
 
@@ -222,8 +245,8 @@ def _lag_line(report: dict[str, Any]) -> str:
     lag, fill, out = report["lag_records"], report["rows_a_message"], report["out"]
     return (
         f"Lag in records: {lag['start']:,} at the start, {lag['max']:,} at most, {lag['end']:,} when the last was "
-        f"sent, {lag['slope_per_s']:+,} a second; drained in {_shown(report['drain_s'])} s. Rows a message: flows "
-        f"{_shown(fill['flows'])}, scored {_shown(fill['scored'])}. {out['suspects']:,} suspects, "
+        f"sent, {lag['slope_per_s']:+,} a second; drained in {shown(report['drain_s'])} s. Rows a message: flows "
+        f"{shown(fill['flows'])}, scored {shown(fill['scored'])}. {out['suspects']:,} suspects, "
         f"{out['incidents']:,} incidents."
     )
 
@@ -238,49 +261,51 @@ def _verdict(report: dict[str, Any]) -> str:
 
 
 def _latencies(report: dict[str, Any]) -> list[str]:
-    names = [(name, shown) for name, shown, _ in LATENCIES if name in report["latency_ms"]]
+    names = [(name, until) for name, until, _ in LATENCIES if name in report["latency_ms"]]
     columns = ("count", "p50", "p90", "p95", "p99", "p99.9", "max")
-    rows = [(shown, *(_shown(report["latency_ms"][name][column]) for column in columns)) for name, shown in names]
+    rows = [(until, *(shown(report["latency_ms"][name][column]) for column in columns)) for name, until in names]
     behind = report["generator_behind_ms"]
-    rows.append(("the generator's own delay", *(_shown(behind[column]) for column in columns)))
-    return [*_table(("intended send time until, ms", *columns), rows)]
+    rows.append(("the generator's own delay", *(shown(behind[column]) for column in columns)))
+    return [*markdown_table(("intended send time until, ms", *columns), rows)]
 
 
 def _attack_lines(attacks: list[dict[str, Any]]) -> list[str]:
     columns = ("attack", "sent", "while_learning", "found", "recall", "delay_ms_median", "delay_ms_max")
     heads = tuple(column.replace("_", " ") for column in columns)
-    return _table(heads, [tuple(_shown(each[column]) for column in columns) for each in attacks]) if attacks else []
+    return (
+        markdown_table(heads, [tuple(shown(each[column]) for column in columns) for each in attacks]) if attacks else []
+    )
 
 
 def _resource_lines(resources: Any) -> list[str]:
     if isinstance(resources, str):
         return [f"CPU and memory of the stages: {resources}.", ""]
-    rows = [(name, _shown(each["cpu_us_a_record"]), _shown(each["rss_max_mib"])) for name, each in resources.items()]
-    return _table(("process", "CPU µs a record", "most RSS, MiB"), rows)
+    rows = [(name, shown(each["cpu_us_a_record"]), shown(each["rss_max_mib"])) for name, each in resources.items()]
+    return markdown_table(("process", "CPU µs a record", "most RSS, MiB"), rows)
 
 
 def _objective_lines(objectives: list[dict[str, Any]]) -> list[str]:
-    rows = [(each["objective"], _shown(each["value_ms"]), "yes" if each["holds"] else "NO") for each in objectives]
-    return _table(("objective", "ms", "holds"), rows) if objectives else []
+    rows = [(each["objective"], shown(each["value_ms"]), "yes" if each["holds"] else "NO") for each in objectives]
+    return markdown_table(("objective", "ms", "holds"), rows) if objectives else []
 
 
-def _machine_lines(machine: dict[str, Any] | None) -> list[str]:
-    if machine is None:
-        return []
+def machine_line(machine: Mapping[str, Any]) -> str:
+    """Where and when a run was, as a sentence."""
     when = datetime.fromtimestamp(machine["started_us"] / 1e6, UTC)
-    return [
-        f"{when:%Y-%m-%d %H:%M} UTC, {machine['cores']} cores for the generator, {_shown(machine['memory_gib'])} GiB, "
-        f"load {machine['load_before']} before the run, Forebay {machine['forebay']}, Python {machine['python']}.",
-        "",
-    ]
+    return (
+        f"{when:%Y-%m-%d %H:%M} UTC, {machine['cores']} cores for the generator, {shown(machine['memory_gib'])} GiB, "
+        f"load {machine['load_before']} before the run, Forebay {machine['forebay']}, Python {machine['python']}."
+    )
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A table's lines, its first column words and the others figures; an empty one after them."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return ["| " + " | ".join(line) + " |" for line in lines] + [""]
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
+    """A figure as people read it; a dash for none."""
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, (int, float)) else str(value)

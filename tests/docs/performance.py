@@ -1,7 +1,7 @@
-"""The tables of docs/performance.md and the README that are made from the files of docs/performance.
+"""The tables of docs/performance.md, docs/load.md and the README that are made from the files of docs/performance.
 
 The benches of record write those files (`python -m tests.bench.record`, `.peers`, `.bench_scale`, `.latencies`,
-`.flames`, `.rates`, `.soak`); where one is missing the table says that it was not measured.
+`.capacity`, `.flames`, `.rates`, `.soak`); where one is missing the table says that it was not measured.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,11 +23,13 @@ COMMANDS = {
     "peers": "python -m tests.bench.peers",
     "scale": "python -m tests.bench.bench_scale",
     "latencies": "python -m tests.bench.latencies",
+    "capacity": "python -m tests.bench.capacity",
     "flames": "python -m tests.bench.flames",
     "rates": "python -m tests.bench.rates",
     "soak": "python -m tests.bench.soak",
 }
 Document = dict[str, Any]
+_ENDS = ("capacity_per_s", "did_not_hold_per_s")
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
@@ -210,6 +212,47 @@ def latencies(document: Document) -> str:
     return f"{table(head, rows)}\n![Latency by rate](performance/latencies.svg)\n"
 
 
+def quietest(runs: Sequence[Document]) -> list[Document]:
+    """Of each rate the run of the lowest p99: other work on a machine makes a run slower, and none quicker."""
+    by_rate: dict[float, Document] = {}
+    for run in sorted(runs, key=lambda run: -(run["scored_p99_ms"] or 0)):
+        by_rate[run["rate"]] = run
+    return [by_rate[rate] for rate in sorted(by_rate)]
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}"
+
+
+@_from("capacity")
+def capacity(document: Document) -> str:
+    """The highest rate that held each objective, and what was measured at each rate."""
+    answers = [
+        (
+            ", ".join(answer["objectives"]) or "the lag does not grow",
+            *("none" if (rate := answer[name]) is None else f"{rate:,.0f}" for name in _ENDS),
+            "; ".join(answer["why"]) or answer["ended"],
+        )
+        for answer in document["answers"]
+    ]
+    rows = [
+        (
+            f"{run['rate']:,.0f}",
+            f"{_ms(run['scored_p50_ms'])} / {_ms(run['scored_p99_ms'])}",
+            f"{_ms(run['alert_p50_ms'])} / {_ms(run['alert_p99_ms'])}",
+            run["alerts"],
+            f"{run['lag_slope_per_s']:+,.0f} ± {run['lag_slope_error_per_s']:,.0f}",
+            _ms(run["generator_behind_p99_ms"]),
+        )
+        for run in quietest(document["runs"])
+    ]
+    head = ("records/s", "until scored, ms p50 / p99", "until its alert", "alerts", "lag grows, records/s", "generator")
+    return (
+        f"{table(('wanted', 'held, records/s', 'did not hold', 'what did not'), answers)}\n"
+        f"{table(head, rows)}\n![Latency and growth of the lag by rate](performance/capacity.svg)\n"
+    )
+
+
 @_from("rates")
 def rates(document: Document) -> str:
     """What each process uses at a steady rate."""
@@ -272,5 +315,5 @@ def headline(document: Document) -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f"performance {made.__name__}": made
-    for made in (flow, ratios, memory, peers, scale, rates, latencies, flames, soak, headline)
+    for made in (flow, ratios, memory, peers, scale, rates, latencies, capacity, flames, soak, headline)
 }

@@ -50,7 +50,10 @@ def test_a_load_is_run_and_its_capacity_searched(kafka: str, prefix: str, tmp_pa
         assert code == 1 and not report["objectives"][0]["holds"]
         assert report["out"]["lost"] == report["out"]["doubled"] == 0 and report["out"]["merged_records"] > 0
 
-        steps = ("--lowest", "50", "--highest", "100", "--duration", "3", "--warm-up", "1", "--slo", "max=100s")
-        _, found = run(kafka, prefix, "capacity", *steps)
-        assert found["steps"][0]["rate"] == 50 and len(found["steps"]) <= 12
-        assert all(step["out_per_s"] >= 0 and step["p99_ms"] for step in found["steps"])
+        steps = ("--start", "50", "--lowest", "50", "--highest", "100", "--duration", "3", "--warm-up", "1")
+        _, found = run(
+            kafka, prefix, "capacity", *steps, "--slo", "max=100s", "--steps", "3", "--out", str(tmp_path / "capacity")
+        )
+        assert found["steps"][0]["rate"] == 50 and len(found["steps"]) <= 3
+        assert all(step["out_per_s"] >= 0 and step["scored_p99_ms"] for step in found["steps"])
+        assert all(Path(path).exists() for path in found["files"].values()) and len(found["files"]) == 3

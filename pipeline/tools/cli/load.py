@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import Failed, Usage
-from pipeline.tools.cli import load_run
+from pipeline.tools.cli import load_capacity, load_run
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, progress, sending_progress
 from pipeline.tools.cli.settings_here import settings_here
@@ -30,7 +30,7 @@ def load() -> None:
 
 app.command()(load_run.scenarios)
 app.command()(load_run.run)
-app.command()(load_run.capacity)
+app.command()(load_capacity.capacity)
 
 
 @app.command()

@@ -1,11 +1,9 @@
-"""`forebay load run`, `forebay load capacity`: a scenario at a rate, with a report; the highest rate that holds."""
+"""`forebay load run`: a scenario at a rate, with a report; and the options that `load capacity` has as well."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -34,7 +32,6 @@ Local = Annotated[bool, typer.Option("--local", help="Start a Kafka and the six 
 NotLocal = Annotated[bool, typer.Option("--not-local", help="Yes, load that Kafka: else only one on this machine is.")]
 Drain = Annotated[float, typer.Option(min=1.0, max=3_600.0, help="Seconds to wait for what is under way.")]
 Out = Annotated[Path | None, typer.Option(help="Write report.json, report.md, report.svg and .hgrm files there.")]
-OutOfCapacity = Annotated[Path | None, typer.Option("--out", help="Write capacity.json and capacity.svg there.")]
 
 
 def scenarios(as_json: Json = False) -> None:
@@ -75,14 +72,14 @@ def run(
     from pipeline.runtime.shutdown import Stop
     from pipeline.tools.load.run import LoadRequest, measure, write_reports
 
-    wanted, objectives = _scenario(scenario), _objectives(slo)
+    wanted, objectives = scenario_of(scenario), objectives_of(slo)
     if warm_up >= duration:
         raise Usage(f"--warm-up: got {warm_up:g} s, expected less than --duration {duration:g}")
     request = LoadRequest(wanted, rate, duration, warm_up, drain, seed, pack, hops)
     tapes = tapes_of(wanted, seed)
     stop = Stop().listen()
     with (
-        _target(request, tapes, local, not_local, bootstrap, prefix, as_json) as target,
+        target_of(request, tapes, local, not_local, bootstrap, prefix, as_json) as target,
         progress(scenario, as_json) as shown,
     ):
         result = measure(target, request, tapes, objectives, lambda: stop.requested, shown)
@@ -97,7 +94,8 @@ def run(
         raise typer.Exit(1)
 
 
-def _scenario(name: str) -> LoadScenario:
+def scenario_of(name: str) -> LoadScenario:
+    """The scenario of a name or a file; Usage where it is none."""
     from loadtest.workload.scenario import ScenarioError, read_scenario
 
     try:
@@ -106,7 +104,8 @@ def _scenario(name: str) -> LoadScenario:
         raise Usage(str(error)) from error
 
 
-def _objectives(texts: list[str] | None) -> list[Objective]:
+def objectives_of(texts: list[str] | None) -> list[Objective]:
+    """What `--slo` says; Usage where it is none."""
     from loadtest.workload.objectives import ObjectiveError, objective_of
 
     try:
@@ -116,7 +115,7 @@ def _objectives(texts: list[str] | None) -> list[Objective]:
 
 
 @contextmanager
-def _target(
+def target_of(
     request: LoadRequest,
     tapes: list[Tapes],
     local: bool,
@@ -143,72 +142,3 @@ def _target(
         require_local(settings.bootstrap)
     require_topic(settings)
     yield running_target(settings)
-
-
-def capacity(
-    scenario: ScenarioName = "steady-plant",
-    slo: Slo = None,
-    lowest: Annotated[float, typer.Option(min=1.0, help="Records a second to start with.")] = 500.0,
-    highest: Annotated[float, typer.Option(min=1.0, max=10_000_000.0, help="No rate above that is tried.")] = 200_000.0,
-    within: Annotated[float, typer.Option(min=0.01, max=1.0, help="How close to each other the ends must be.")] = 0.1,
-    steps: Annotated[int, typer.Option(min=1, max=50, help="Rates to try at most.")] = 12,
-    duration: Annotated[float, typer.Option(min=1.0, max=3_600.0, help="Seconds a step.")] = 30.0,
-    warm_up: WarmUp = 5.0,
-    drain: Drain = 60.0,
-    seed: Seed = 0,
-    pack: Pack = 1,
-    out: OutOfCapacity = None,
-    local: Local = False,
-    not_local: NotLocal = False,
-    bootstrap: Bootstrap = None,
-    prefix: Prefix = None,
-    as_json: Json = False,
-) -> None:
-    """Search the highest rate at which the objectives hold and the lag does not grow; every step is shown.
-
-    Exit 1 where not even the lowest rate holds. Without --slo it is p99=50ms.
-
-    Example: forebay load capacity --slo p99=50ms --local
-    """
-    from loadtest.workload.streams import tapes_of
-    from pipeline.runtime.shutdown import Stop
-    from pipeline.tools.load import capacity as capacities
-    from pipeline.tools.load.run import LoadRequest, measure
-
-    wanted, objectives = _scenario(scenario), _objectives(slo or ["p99=50ms"])
-    if warm_up >= duration or lowest > highest:
-        raise Usage(
-            f"got --warm-up {warm_up:g} of --duration {duration:g}, --lowest {lowest:g}, --highest {highest:g}; "
-            "expected less warm-up than duration, and lowest not above highest"
-        )
-    request = LoadRequest(wanted, lowest, duration, warm_up, drain, seed, pack)
-    tapes = tapes_of(wanted, seed)
-    stop = Stop().listen()
-    tried: list[capacities.Step] = []
-    with _target(request, tapes, local, not_local, bootstrap, prefix, as_json) as target:
-
-        def at(rate: float) -> capacities.Step:
-            # Sensors of their own: what those of the step before have learnt makes no difference.
-            own = replace(wanted, name=f"{wanted.name}-step-{len(tried) + 1}")
-            step = replace(request, scenario=own, rate=rate)
-            with progress(f"{rate:,.0f}/s", as_json) as shown:
-                result = measure(target, step, tapes, objectives, lambda: stop.requested, shown)
-            return capacities.judged(rate, result.report)
-
-        for step in capacities.search(at, lowest, highest, within, steps):
-            tried.append(step)
-            figures = step.document()
-            said = "holds" if step.holds else f"does not hold: {'; '.join(step.why)}"
-            say(f"{step.rate:10,.0f}/s  p99 {figures['p99_ms']} ms  {said}", quiet=as_json)
-            if stop.requested:
-                break
-    document = {"scenario": scenario, "seed": seed, "pack": pack, **capacities.summary(tried, highest)}
-    if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "capacity.svg").write_text(capacities.drawn(scenario, tried), encoding="utf-8")
-        (out / "capacity.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    emit(document)
-    if stop.requested:
-        raise typer.Exit(130)
-    if document["capacity_per_s"] is None:
-        raise typer.Exit(1)

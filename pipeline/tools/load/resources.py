@@ -1,12 +1,17 @@
-"""What a system's processes use while a load runs: processor time, and the most memory."""
+"""What a system's processes use: processor time and the most memory while a load runs, next to nothing at rest."""
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipeline.tools.system.identity import usage_of
 
 EVERY_S = 1.0
+LOOK_S = 0.5
+REST_CORES = 0.2
+"""Above what the processes used at their quietest: a system that waits takes a tenth of a core, with work left more."""
+FIRST_LOOKS = 4
 
 
 class Resources:
@@ -51,3 +56,32 @@ class Resources:
             if usage.cpu_s is not None:
                 self._cpu_s[name] = usage.cpu_s
                 self._rss_bytes[name] = max(self._rss_bytes.get(name, 0), usage.rss_bytes or 0)
+
+
+class Rest:
+    """Whether processes have anything left to do: at rest they use about as little as they did at their quietest."""
+
+    def __init__(self, pids: Mapping[str, int]) -> None:
+        self._pids = tuple(pids.values())
+        self._quietest = min(self._cores() for _ in range(FIRST_LOOKS)) if pids else 0.0
+
+    def wait(self, limit_s: float, stopped: Callable[[], bool] = lambda: False) -> bool:
+        """Until they are at rest; False where they are not after so many seconds, or `stopped()`."""
+        until_s = time.monotonic() + limit_s
+        while self._pids and not stopped():
+            cores = self._cores()
+            self._quietest = min(self._quietest, cores)
+            if cores <= self._quietest + REST_CORES:
+                break
+            if time.monotonic() > until_s:
+                return False
+        return not stopped()
+
+    def _cores(self) -> float:
+        """What all of them use over a moment; a process that has gone uses nothing."""
+        before, since_s = self._cpu_s(), time.monotonic()
+        time.sleep(LOOK_S)
+        return (self._cpu_s() - before) / (time.monotonic() - since_s)
+
+    def _cpu_s(self) -> float:
+        return sum(usage_of(pid).cpu_s or 0.0 for pid in self._pids)

@@ -24,6 +24,8 @@ def local_target(learning: Learning) -> Iterator[Target]:
     """A Kafka and the six stages in a folder of their own, ready; ended and removed afterwards.
 
     learning: for how long their sensors learn, in event time. Where a stage fails the folder stays, with its logs.
+    Calibrations are not fitted to sensors: that takes seconds of a core once in a sensor's life, and all of these live
+    for seconds.
     """
     folder = Path(tempfile.mkdtemp(prefix="forebay-load-"))
     broker = local.start(folder / "broker")
@@ -37,6 +39,7 @@ def local_target(learning: Learning) -> Iterator[Target]:
             samples_uri=folder / "samples",
             run_folder=folder / "run",
             learning=learning,
+            fitted_calibrations="off",
             metrics_port=0,
         )
         topics.create(settings)

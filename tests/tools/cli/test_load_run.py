@@ -32,7 +32,8 @@ def test_the_scenarios_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (("run", "scan", "--warm-up", "60"), "expected less than --duration 60"),
         (("run", "scan", "--local", "--prefix", "x."), "expected one system"),
         (("run", "scan", "--bootstrap", "kafka.example:9092"), "add --not-local if that is meant"),
-        (("capacity", "--lowest", "10", "--highest", "5"), "lowest not above highest"),
+        (("capacity", "--lowest", "10", "--highest", "5"), "--start between the other two"),
+        (("capacity", "--start", "50"), "--start between the other two"),
         (("capacity", "--warm-up", "30"), "less warm-up than duration"),
     ],
 )

@@ -2,54 +2,78 @@ from typing import Any
 
 import pytest
 
-from pipeline.tools.load.capacity import Step, drawn, judged, search, summary
+from pipeline.tools.load.capacity import Bounds, Step, judged, search, summary
+from tests.tools.load.reports import report
 
 
-def report(p99_ms: float = 20.0, slope: float = 0.0, lost: int = 0, holds: bool = True) -> dict[str, Any]:
-    return {
-        "objectives": [{"objective": "scored p99 <= 50 ms", "value_ms": p99_ms, "holds": holds}],
-        "out": {"lost": lost, "doubled": 0, "records_per_s": 1.0},
-        "sent": {"finished": True, "records_per_s": 1.0},
-        "lag_records": {"slope_per_s": slope, "end": 0},
-        "latency_ms": {"raw_to_scored": {"p50": 5.0, "p99": p99_ms, "p99.9": p99_ms}},
-        "generator_behind_ms": {"p99": 0.1},
-        "generator_fell_behind": False,
-    }
+def bounds(lowest: float = 100, highest: float = 100_000, within: float = 0.1, steps: int = 20) -> Bounds:
+    return Bounds(500, lowest, highest, within, steps)
 
 
-def tried(limit: float, lowest: float, highest: float, within: float = 0.1, steps: int = 20) -> list[Step]:
+def tried(limit: float, where: Bounds) -> list[Step]:
     """A system that holds up to a limit."""
-    return list(search(lambda rate: Step(rate, rate <= limit, (), report()), lowest, highest, within, steps))
+    return list(search(lambda rate: Step(rate, ("slow",) * (rate > limit), report()), where))
 
 
-@pytest.mark.parametrize("limit", [1_000.0, 1_234.0, 7_777.0, 63_000.0])
+@pytest.mark.parametrize("limit", [130.0, 499.0, 1_000.0, 1_234.0, 7_777.0, 63_000.0])
 def test_the_highest_rate_is_found_as_close_as_was_asked(limit: float) -> None:
-    found = summary(tried(limit, 500, 100_000), 100_000)
+    steps = tried(limit, bounds())
+    found = summary(steps, bounds())
     assert found["capacity_per_s"] <= limit < found["did_not_hold_per_s"] <= found["capacity_per_s"] * 1.1 + 0.2
-    assert not found["bounded_by_highest"]
+    assert found["ended"] == "found" and found["why"] == ["slow"]
+    assert len({step.rate for step in steps}) == len(steps)  # no rate is tried in vain
+
+
+def rates(limit: float, where: Bounds) -> tuple[list[float], str, float | None]:
+    steps = tried(limit, where)
+    found = summary(steps, where)
+    return [step.rate for step in steps], found["ended"], found["capacity_per_s"]
 
 
 def test_the_search_ends() -> None:
-    assert [step.rate for step in tried(10, 500, 1_000)] == [500]  # not even the lowest
-    assert summary(tried(10, 500, 1_000), 1_000)["capacity_per_s"] is None
-    assert [step.rate for step in tried(1e9, 500, 3_000)] == [500, 1_000, 2_000, 3_000]
-    assert summary(tried(1e9, 500, 3_000), 3_000)["bounded_by_highest"]
-    assert len(tried(63_000, 1, 1e6, within=0.01, steps=7)) == 7
+    assert rates(10, bounds()) == ([500, 250, 125, 100], "the lowest rate did not hold", None)
+    assert rates(10, bounds(lowest=500)) == ([500], "the lowest rate did not hold", None)
+    assert rates(1e9, bounds(highest=3_000)) == ([500, 1_000, 2_000, 3_000], "the highest rate held", 3_000)
+    assert rates(1e9, bounds(steps=2)) == ([500, 1_000], "unfinished", 1_000)
+    assert len(tried(63_000, bounds(within=0.01, steps=7))) == 7
+    assert summary([], bounds()) == {
+        **{"capacity_per_s": None, "did_not_hold_per_s": None},
+        **{"why": [], "ended": "unfinished", "steps": []},
+    }
 
 
-def test_a_step_says_what_does_not_hold() -> None:
-    assert judged(1_000, report()).holds
-    assert judged(1_000, report(p99_ms=80, holds=False)).why == ("scored p99 <= 50 ms: got 80 ms",)
-    assert judged(1_000, report(slope=9)).holds and judged(1_000, report(slope=40)).why == (
-        "lag grows by 40 records a second",
-    )
-    assert judged(1_000, report(lost=3)).why == ("3 lost, 0 doubled",)
-    behind = report() | {"generator_fell_behind": True}
-    assert not judged(1_000, behind).holds and "was not offered" in judged(1_000, behind).why[0]
+def test_no_rate_is_tried_of_a_system_that_is_still_at_work() -> None:
+    steps = list(search(lambda rate: Step(rate, ("slow",) * (rate > 600), report(), rested=rate < 600), bounds()))
+    assert [step.rate for step in steps] == [500, 1_000]
+    assert summary(steps, bounds())["ended"] == "not at rest"
 
 
-def test_the_picture_is_drawn_of_any_steps() -> None:
-    steps = tried(1_234, 500, 100_000)
-    assert drawn("steady <plant>", steps).count("<polyline") == 4
-    assert "steady &lt;plant&gt;" in drawn("steady <plant>", steps[:1])
-    assert "nothing was measured" in drawn("none", [])
+def test_a_rate_that_broke_below_one_that_held_is_no_bound() -> None:
+    steps = [Step(500, ("once",), report()), Step(1_000, (), report()), Step(1_050, ("slow",), report())]
+    assert summary(steps, bounds())["did_not_hold_per_s"] == 1_050
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({}, ()),
+        ({"p99_ms": 1_080, "holds": False}, ("scored p99 <= 50 ms: got 1,080 ms",)),
+        ({"slope": 9}, ()),
+        ({"slope": 40}, ("the lag grows by 40 records a second",)),
+        ({"slope": 40, "error": 25}, ()),  # up and down, as messages come
+        ({"lost": 3}, ("3 records had not come out when the wait for them ended",)),
+        ({"doubled": 2}, ("2 records came out twice",)),
+        ({"behind_ms": 90}, ()),  # counts as latency
+        ({"behind_ms": 110}, ("the generator itself was late, p99 110 ms: the rate was not offered as planned",)),
+        ({"finished": False}, ("not all was sent",)),
+    ],
+)
+def test_a_step_says_what_does_not_hold(changed: dict[str, Any], why: tuple[str, ...]) -> None:
+    step = judged(1_000, report(**changed))
+    assert (step.why, step.holds) == (why, not why)
+
+
+def test_of_a_run_only_the_objectives_that_are_asked_for_count() -> None:
+    broken = report(p99_ms=80, holds=False)
+    assert judged(1_000, broken, ()).holds and judged(1_000, broken, ["alerts p99 <= 1000 ms"]).holds
+    assert not judged(1_000, broken, ["scored p99 <= 50 ms"]).holds

@@ -1,0 +1,69 @@
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from loadtest.workload.scenario import read_scenario
+from pipeline.settings import load_settings
+from pipeline.tools.load import resources, trials
+from pipeline.tools.load.resources import Rest
+from pipeline.tools.load.run import LoadRequest, LoadResult, Target
+from pipeline.tools.load.trials import Progress, Trials
+from pipeline.tools.system.identity import Usage
+from tests.tools.load.reports import report
+
+SCENARIO = read_scenario("steady-plant")
+
+
+@contextmanager
+def unseen(_rate: float) -> Iterator[Progress]:
+    yield lambda _done, _total: None
+
+
+def trials_of(monkeypatch: pytest.MonkeyPatch, *reports: dict[str, object]) -> tuple[Trials, list[LoadRequest]]:
+    """Trials of a system whose runs have these reports, one after the other; and what was asked of it."""
+    asked: list[LoadRequest] = []
+
+    def measured(_target: object, request: LoadRequest, *_more: object) -> LoadResult:
+        asked.append(request)
+        return LoadResult(dict(reports[len(asked) - 1]), None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trials, "measure", measured)
+    request = LoadRequest(SCENARIO, 500, 10)
+    return Trials(Target(load_settings(), {}), request, [], [], unseen), asked
+
+
+def test_every_run_has_sensors_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = trials_of(monkeypatch, *[report()] * 3)
+    assert made.warm_up()
+    assert made.step(500).holds and made.step(1_000).holds
+    assert [request.rate for request in asked] == [500, 500, 1_000]
+    names = [name for request in asked for name in request.scenario.sensor_names]
+    assert len(set(names)) == 3 * len(SCENARIO.sensor_names)
+
+
+def test_a_rate_that_does_not_hold_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = report(p99_ms=80, holds=False)
+    made, asked = trials_of(monkeypatch, slow, report(), slow, slow)
+    assert (made.step(500).holds, made.step(500).tries, len(asked)) == (True, 2, 2)
+    assert (made.step(1_000).holds, made.step(1_000).tries, len(asked)) == (False, 2, 4)
+    assert made.step(1_000, ()).holds and made.step(1_000, ()).tries == 1  # the lag alone: no run more
+    assert [step.rate for step in made.steps] == [500, 500, 1_000, 1_000] and len(asked) == 4
+
+
+def test_what_has_not_come_out_is_still_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, asked = trials_of(monkeypatch, report(lost=5))
+    step = made.step(500)
+    assert not step.rested and len(asked) == 1  # not tried again meanwhile
+
+
+def test_processes_are_at_rest_when_they_use_what_they_used_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "LOOK_S", 0.001)
+    cpu_s = iter([0.0] * 10 + [5.0, 9.0, 9.0, 9.0, 20.0, 30.0, 40.0, 50.0] + [60.0 + number for number in range(99)])
+    monkeypatch.setattr(resources, "usage_of", lambda _pid: Usage(None, None, next(cpu_s)))
+    rest = Rest({"score": os.getpid()})
+    assert rest.wait(60)  # busy twice, then nothing
+    assert not rest.wait(0)  # busy all the time
+    assert not rest.wait(60, lambda: True)
+    assert Rest({}).wait(0)  # of processes nobody knows
