@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
-from math import ceil
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +21,7 @@ from pipeline.errors import RefusedState
 from pipeline.featurize.baseline.commands import carry_out
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
+from pipeline.featurize.messages import CUTTING, Cutting, FeaturesMessage, split_message
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
 from pipeline.featurize.sensor import Advanced, SensorInput, SensorState, advance_sensors, tight_sensors
 from pipeline.featurize.sensor_retention import cuts, expired, heard, retained
@@ -33,15 +32,6 @@ from pipeline.featurize.windows.tables import EVICTED
 from pipeline.runtime.wire.batches import empty
 from pipeline.runtime.wire.sensors import sensors_of
 from schemas.learning import SHIPPED_LEARNING, Learning
-
-MAX_MESSAGE_ROWS = 4_096
-# What every stage behind does a message, it does half as often where all rows of a flows message leave together: 4,096
-# have 3.2 MB unpacked. Rows are not all of one size, and what cannot be packed must fit Kafka's 8 MiB: a message has
-# half as many bytes more at most, and score adds columns.
-MAX_MESSAGE_BYTES = 4 * 1024 * 1024
-MAX_LARGER = 1.5
-# Buffers of a column that can be one piece of memory: a column of nulls is the same zeros twice.
-MAX_SHARED = 2
 
 # All sensors' watermarks travel whenever seq passes a multiple of it, those that changed with every message: a reader
 # that begins in the middle lacks one for so long. Those of 256 sensors are 11 to 72 kB, in one message of 64.
@@ -95,13 +85,6 @@ def frontier(state: PartitionState) -> RawPosition | None:
     return min(lowest, default=None)
 
 
-class FeaturesMessage(NamedTuple):
-    """A message for `features`: its rows (schema `features`) and its facts, the number in the partition among them."""
-
-    rows: pa.RecordBatch
-    facts: FeaturesFacts
-
-
 def advance_partition(
     state: PartitionState,
     flows: pa.RecordBatch,
@@ -111,8 +94,7 @@ def advance_partition(
     stitch_of: Callable[[str], int] = lambda _site: 0,
     calendars: Calendars = NO_CALENDARS,
     learning_of: Callable[[str], Learning] = lambda _site: SHIPPED_LEARNING,
-    max_rows: int = MAX_MESSAGE_ROWS,
-    max_bytes: int = MAX_MESSAGE_BYTES,
+    cutting: Cutting = CUTTING,
 ) -> tuple[PartitionState, list[FeaturesMessage]]:
     """Take one flows message through its sensors.
 
@@ -130,7 +112,7 @@ def advance_partition(
         Which rows have windows of their own.
     learning_of
         For how long the sensors of a site learn.
-    max_rows, max_bytes
+    cutting
         What one features message may hold.
 
     Returns
@@ -153,7 +135,7 @@ def advance_partition(
         )
         if not is_last:
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, bounds[number + 1]))
-        messages += split_message(rows, whole, max_rows, max_bytes)
+        messages += split_message(rows, whole, cutting)
         after = replace(after, seq=state.seq + len(messages))
     if after.seq // TIGHTEN_EVERY > state.seq // TIGHTEN_EVERY:  # one flows message may count for several
         after = replace(after, sensors=tight_sensors(after.sensors))
@@ -295,55 +277,6 @@ def _watermarks_to_send(
         started_anew = {name for message in messages for name in message.facts.evicted}
         known = _watermarks(before, before.sensors.keys() & set(touched) - started_anew, lateness_of)
     return tuple(SensorWatermark(*name, time_us) for name, time_us in now.items() if known.get(name) != time_us)
-
-
-def split_message(
-    features: pa.RecordBatch, facts: FeaturesFacts, max_rows: int = MAX_MESSAGE_ROWS, max_bytes: int = MAX_MESSAGE_BYTES
-) -> list[FeaturesMessage]:
-    """What one flows message released, cut into messages Kafka takes, numbered on from `facts.seq`.
-
-    A jump in event time or an end of source releases everything that waited at once. The first part states the records
-    of the raw range; the range's end, its rejects, the watermarks and the ends of sources belong to the last part, when
-    everything before them has been emitted. Five rows at two a message, seq 7, records 6, rejected 1, through (9, 0):
-
-        rows   seq  records  rejected  through  frontier             watermarks, ended
-        0, 1     7        6         0  None     lowest of all rows   none
-        2, 3     8        0         0  None     lowest of all rows   none
-        4        9        0         1  (9, 0)   facts.frontier       those of facts
-
-    Parts have equally many rows: the fewest for which a part has `max_bytes` where its rows are as large as the others
-    on average, and no part has more than MAX_LARGER times as many.
-    """
-    # What all buffers take is known at once; the exact size of 80 columns takes as long as all windows of a few rows.
-    if len(features) <= max_rows and MAX_SHARED * features.get_total_buffer_size() <= max_bytes:
-        return [FeaturesMessage(features, facts)]
-    rows = max(1, min(max_rows, max_bytes * len(features) // max(1, features.nbytes)))
-    if len(features) <= rows:
-        return [FeaturesMessage(features, facts)]
-    rows = ceil(len(features) / ceil(len(features) / rows))
-    offsets, indices = (features.column(name).to_numpy() for name in ("raw_offset", "raw_index"))
-    lowest = int(offsets.min()), int(indices[offsets == offsets.min()].min())
-    # Rows of the later parts are not emitted yet: until the last part, nothing above the lowest of them is done.
-    unfinished = lowest if facts.frontier is None else min(facts.frontier, lowest)
-    parts, bounds = [], [0]
-    for stop in range(rows, len(features) + rows, rows):
-        bounds += _ends(features, bounds[-1], min(stop, len(features)), int(MAX_LARGER * max_bytes))
-    for number, (start, stop) in enumerate(pairwise(bounds)):
-        part = replace(facts, seq=facts.seq + number, records=facts.records if start == 0 else 0)
-        if stop < len(features):
-            part = replace(
-                part, rejected=0, through=None, watermarks=(), ended=(), evicted=(), notices=(), frontier=unfinished
-            )
-        parts.append(FeaturesMessage(features.slice(start, stop - start), part))
-    return parts
-
-
-def _ends(features: pa.RecordBatch, start: int, stop: int, max_bytes: int) -> list[int]:
-    """Where parts of the rows from `start` to `stop` end: one, or halves of it until none has more bytes than that."""
-    if stop - start == 1 or features.slice(start, stop - start).nbytes <= max_bytes:
-        return [stop]
-    middle = (start + stop) // 2
-    return _ends(features, start, middle, max_bytes) + _ends(features, middle, stop, max_bytes)
 
 
 def evicted(state: PartitionState) -> dict[str, int]:

@@ -11,6 +11,7 @@ from pipeline.contracts.notices import KINDS
 from pipeline.errors import Failed
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
+from pipeline.featurize.messages import CUTTING, CUTTING_BEFORE_FRAMES
 from pipeline.featurize.partition import (
     PartitionState,
     advance_partition,
@@ -28,7 +29,7 @@ from pipeline.runtime.faust import worker
 from pipeline.runtime.faust.stage import Incoming, Outgoing
 from pipeline.runtime.telemetry import Telemetry, configure, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE, blank_row
-from pipeline.runtime.wire.messages import read, write
+from pipeline.runtime.wire.messages import is_framed, read, write
 from pipeline.runtime.wire.sensors import row_counts
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
@@ -103,6 +104,7 @@ class Featurize:
                 self._stitch_of,
                 self._calendars,
                 self._learning_of,
+                CUTTING if is_framed(message.value) else CUTTING_BEFORE_FRAMES,
             )
             payloads = [write(features.rows, features.facts) for features in messages]
             rows = sum(features.rows.num_rows for features in messages)

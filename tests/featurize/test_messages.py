@@ -1,19 +1,29 @@
 """One flows message that releases much becomes several features messages, none of which Kafka refuses."""
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
+import orjson
 import pyarrow as pa
 import pytest
 
 from pipeline.contracts.envelope import SensorWatermark
-from pipeline.featurize.partition import PartitionState, advance_partition, split_message
+from pipeline.featurize.messages import Cutting, split_message
+from pipeline.featurize.partition import PartitionState, advance_partition
+from pipeline.featurize.worker import Featurize
 from pipeline.ingest.scan.text import MAX_TEXT_BYTES
+from pipeline.runtime.faust.stage import Incoming
 from pipeline.runtime.kafka.topics import MAX_MESSAGE_BYTES
-from pipeline.runtime.wire.batches import matrix_column
+from pipeline.runtime.telemetry import Telemetry
+from pipeline.runtime.wire.batches import decode, matrix_column
 from pipeline.runtime.wire.messages import write
+from pipeline.settings import load_settings
 from schemas.fields import arrow_schema
 from tests.contracts.facts import features_facts, flows_facts
 from tests.featurize.flows import SECOND, saved_again
 from tests.featurize.flows import batch as flows_batch
+from tests.runtime.wire.earlier import written_plain, written_with_facts_in_its_schema
 
 FACTS = features_facts(
     seq=7,
@@ -49,7 +59,7 @@ def test_what_fits_is_one_message_as_it_was() -> None:
 @pytest.mark.parametrize("rows", [41, 80, 100])
 def test_what_does_not_fit_is_cut_and_states_everything_once(rows: int) -> None:
     batch = features(rows)
-    parts = split_message(batch, FACTS, max_rows=40)
+    parts = split_message(batch, FACTS, Cutting(max_rows=40))
     assert pa.Table.from_batches([part.rows for part in parts]).combine_chunks().to_batches()[0].equals(batch)
     facts = [part.facts for part in parts]
     assert [each.seq for each in facts] == list(range(7, 7 + len(parts)))
@@ -66,12 +76,32 @@ def test_what_does_not_fit_is_cut_and_states_everything_once(rows: int) -> None:
 
 
 def test_parts_are_of_one_size() -> None:
-    assert [len(part.rows) for part in split_message(features(100), FACTS, max_rows=98)] == [50, 50]
+    assert [len(part.rows) for part in split_message(features(100), FACTS, Cutting(max_rows=98))] == [50, 50]
+
+
+@pytest.mark.parametrize("written", [written_plain, written_with_facts_in_its_schema])
+def test_what_a_message_of_an_earlier_version_releases_is_cut_as_that_one_cut_it(
+    written: Callable[[pa.RecordBatch, bytes], bytes], tmp_path: Path
+) -> None:
+    """It was killed behind its saved state: score knows by its seq, alone, what it has of what is sent again."""
+    flows = flows_batch([{"at": float(second)} for second in range(7_000)])
+    facts = flows_facts(ended=(("plant", "left"),))
+    settings = load_settings(bootstrap="127.0.0.1:1", state_uri=tmp_path, registry_uri=tmp_path, metrics_port=-1)
+    stage = Featurize(settings, Telemetry("featurize", settings))
+
+    def sent(value: bytes) -> list[pa.RecordBatch]:
+        _, outgoing = stage.advance(PartitionState.empty(), Incoming(0, 0, 0, None, value, {}))
+        return [decode(each.value or b"", "features")[0] for each in outgoing if each.topic == settings.topics.features]
+
+    now, before = sent(write(flows, facts)), sent(written(flows, orjson.dumps(facts.document())))
+    assert pa.Table.from_batches(before).equals(pa.Table.from_batches(now))
+    assert [len(rows) for rows in before] == [3_024, 3_024, 952]  # as the last version without frames does
+    assert [len(rows) for rows in now] == [3_500, 3_500]
 
 
 def test_large_rows_make_more_messages() -> None:
     batch = features(100)
-    assert len(split_message(batch, FACTS, max_bytes=batch.nbytes // 3)) >= 3
+    assert len(split_message(batch, FACTS, Cutting(max_bytes=batch.nbytes // 3))) >= 3
 
 
 def test_rows_that_are_larger_than_most_make_messages_that_kafka_takes() -> None:
@@ -100,7 +130,7 @@ def test_numbers_continue_after_a_message_that_was_cut() -> None:
     for offset, ended in enumerate([(), (("plant", "left"),), ()]):
         flows = flows_batch([{"at": float(second)} for second in range(5)], first_offset=offset * 5)
         state, made = advance_partition(
-            state, flows, flows_facts(ended=ended), offset, lambda _site: 60 * SECOND, max_rows=4
+            state, flows, flows_facts(ended=ended), offset, lambda _site: 60 * SECOND, cutting=Cutting(max_rows=4)
         )
         numbers += [features.facts.seq for features in made]
         state = saved_again(state)

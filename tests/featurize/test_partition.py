@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, SensorName
 from pipeline.errors import RefusedState
 from pipeline.featurize.feature_set import FEATURE_SET
+from pipeline.featurize.messages import Cutting
 from pipeline.featurize.partition import (
     ALL_WATERMARKS_EVERY,
     MAGIC,
@@ -206,7 +207,7 @@ def test_which_watermarks_travel_follows_from_the_state_and_the_message() -> Non
     for number in range(2 * ALL_WATERMARKS_EVERY + 6):
         rows = [{"at": float(number), "sensor": f"s{number % 5}"}] * (3 if number % 7 == 3 else 1)
         state, messages = advance_partition(
-            state, batch(rows, 10 * number), _facts(10 * number), number, lambda _site: 0, max_rows=1
+            state, batch(rows, 10 * number), _facts(10 * number), number, lambda _site: 0, cutting=Cutting(max_rows=1)
         )
         if number % 11 == 5:
             state = saved_again(state)

@@ -61,6 +61,11 @@ def _stated(facts: Documented | framing.Frame) -> batches.Facts:
     return facts if isinstance(facts, framing.Frame) else facts.document()
 
 
+def is_framed(payload: bytes) -> bool:
+    """Whether a message has frames; one of before there were any is an Arrow stream."""
+    return payload.endswith(framing.MARK)
+
+
 def read(payload: bytes, contract: type[FactsType], position: MessagePosition) -> tuple[pa.RecordBatch, FactsType]:
     """The rows and the facts of a message of the contract's schema.
 

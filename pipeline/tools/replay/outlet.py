@@ -8,7 +8,7 @@ from confluent_kafka import Message, Producer
 
 from pipeline.contracts.envelope import RowsFacts
 from pipeline.errors import Failed
-from pipeline.featurize.partition import MAX_MESSAGE_ROWS
+from pipeline.featurize.messages import MAX_MESSAGE_ROWS
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.wire.batches import CONTENT_TYPE

@@ -24,7 +24,7 @@ from pipeline.contracts.envelope import MessagePosition, RejectsFacts, ScoredFac
 from pipeline.contracts.uids import RAW_POSITION
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
-from pipeline.featurize.partition import FeaturesMessage
+from pipeline.featurize.messages import FeaturesMessage
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition as advance_windows
 from pipeline.featurize.windows.calendars import Calendars

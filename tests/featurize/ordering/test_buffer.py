@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.featurize.messages import Cutting
 from pipeline.featurize.ordering.buffer import (
     MAX_BATCHES,
     MAX_ROWS_PER_WAITING,
@@ -77,7 +78,9 @@ def test_so_does_one_where_each_message_of_flows_counts_for_two_of_features() ->
     for number in range(TIGHTEN_EVERY + 2):
         rows = [{"sensor": "busy", "at": number + at / 50} for at in range(40)]
         flows = batch([{"sensor": "quiet", "at": 1.0}, *rows] if number == 0 else rows, first_offset=100 * number)
-        state, _ = advance_partition(state, flows, flows_facts(), number, lambda _site: SECOND, max_rows=20)
+        state, _ = advance_partition(
+            state, flows, flows_facts(), number, lambda _site: SECOND, cutting=Cutting(max_rows=20)
+        )
     assert state.seq == 2 * TIGHTEN_EVERY + 3
     assert sum(map(len, state.sensors["plant", "quiet"].waiting.batches)) == 1
 

@@ -10,6 +10,7 @@ from pipeline.errors import BadData, ForebayError, SchemaMismatch
 from pipeline.runtime.wire import batches, framing
 from pipeline.tools.inference.arrow_bodies import END_OF_STREAM
 from schemas.fields import arrow_schema
+from tests.runtime.wire.earlier import written_plain, written_with_facts_in_its_schema
 
 REJECTS = arrow_schema("reject")
 
@@ -75,13 +76,6 @@ def test_each_of_several_batches_is_the_stream_that_arrow_writes_and_facts_behin
         assert schema + rows_ + END_OF_STREAM == stream and stated == b'{"seq":4}'
 
 
-def written_plain(batch: pa.RecordBatch, facts: bytes) -> bytes:
-    """An Arrow stream, the facts, their length and a mark: as it was before there were frames."""
-    bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in batch.schema])
-    parts = (bare.serialize(), batch.serialize(), END_OF_STREAM, facts, len(facts).to_bytes(4, "little"))
-    return b"".join((*parts, b"FBY1"))
-
-
 @pytest.mark.parametrize("rows", [0, 1, 5000])
 def test_a_plain_message_is_read(rows: int) -> None:
     batch = reject_batch(rows)
@@ -89,19 +83,13 @@ def test_a_plain_message_is_read(rows: int) -> None:
     assert decoded.equals(batch) and facts == {"seq": 4}
 
 
-def written_before_there_was_a_frame(batch: pa.RecordBatch, facts: bytes) -> bytes:
-    """The schema as it is declared, with the facts in its metadata, and nothing behind the stream."""
-    schema = batch.schema.with_metadata({**(batch.schema.metadata or {}), b"forebay": facts})
-    return b"".join((schema.serialize(), batch.serialize(), END_OF_STREAM))
-
-
 @pytest.mark.parametrize("rows", [0, 1, 5000])
-def test_a_message_of_before_there_was_a_frame_is_read(rows: int) -> None:
+def test_a_message_with_its_facts_in_its_schema_is_read(rows: int) -> None:
     batch = reject_batch(rows)
-    decoded, facts = batches.decode(written_before_there_was_a_frame(batch, b'{"seq":4}'), "reject")
+    decoded, facts = batches.decode(written_with_facts_in_its_schema(batch, b'{"seq":4}'), "reject")
     assert decoded.equals(batch) and facts == {"seq": 4}
     lacking = batch.drop_columns(["export_sequence", "exporter_addr"])
-    assert batches.decode(written_before_there_was_a_frame(lacking, b"{}"), "reject")[0].equals(batch)
+    assert batches.decode(written_with_facts_in_its_schema(lacking, b"{}"), "reject")[0].equals(batch)
 
 
 def test_what_is_read_is_as_it_is_declared_whatever_metadata_it_was_written_with() -> None:
@@ -117,7 +105,7 @@ def test_so_is_what_an_earlier_version_wrote() -> None:
     lacking = batch.drop_columns(["export_sequence"])
     otherwise = pa.schema([field.with_metadata({"doc": "as it was said before"}) for field in REJECTS])
     before = pa.RecordBatch.from_arrays(batch.columns, schema=otherwise)
-    unframed = [written_before_there_was_a_frame(each, b"{}") for each in (batch, lacking, before)]
+    unframed = [written_with_facts_in_its_schema(each, b"{}") for each in (batch, lacking, before)]
     for payload in (batches.encode(lacking, {}), *unframed):
         assert batches.decode(payload, "reject")[0].schema.equals(REJECTS, check_metadata=True)
 

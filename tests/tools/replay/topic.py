@@ -13,6 +13,7 @@ from pipeline.alert.partition import PartitionState as Incidents
 from pipeline.alert.partition import advance_partition as advance_incidents
 from pipeline.alert.partition import snapshot as snapshot_incidents
 from pipeline.featurize.feature_sets import named
+from pipeline.featurize.messages import Cutting
 from pipeline.featurize.partition import PartitionState as Windows
 from pipeline.featurize.partition import advance_partition, sensors_by_name
 from pipeline.featurize.partition import snapshot as snapshot_windows
@@ -72,7 +73,7 @@ def went(settings: Settings, live: Live, scoring: Scoring, partition: int = 0, e
             settings.stitch_of,
             calendars,
             settings.learning_of,
-            max_rows=80,
+            Cutting(max_rows=80),
         )
         if at % every[0] == 0 and windows.reached_us > 0:
             saved = parts.put(
