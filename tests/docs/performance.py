@@ -262,10 +262,12 @@ def rates(document: Document) -> str:
             *(f"{step['cores'][name]:.3f}" for name in PROCESSES),
             f"{sum(step['cores'].values()):.2f}",
             f"{sum(step['cores'].values()) / step['rate'] * 1e6:,.0f}",
+            f"{sum(step['kafka_bytes_a_record'].values()):,.0f}",
         ]
         for step in document["steps"]
     ]
-    return table(("records/s", "cores: Kafka", *STAGES, "all", "µs of CPU a record"), rows)
+    head = ("records/s", "cores: Kafka", *STAGES, "all", "µs of CPU a record", "bytes a record in Kafka")
+    return table(head, rows)
 
 
 @_from("flames")

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.tools.load.size import MEASURED_CORES
+from pipeline.tools.load.size import KAFKA_TOPICS, MEASURED
 from tests.docs.performance import PROCESSES, Document, read
 
 
@@ -30,6 +30,10 @@ def written() -> bytes:
             "records_per_s": [step["rate"] for step in rates["steps"]],
             "cores": {name: [step["cores"][name] for step in rates["steps"]] for name in PROCESSES},
             "rss_mib": {name: max(step["rss_mib"][name] for step in rates["steps"]) for name in PROCESSES},
+            "archive_bytes_a_row": rates["archive_bytes_a_row"],
+            "kafka_bytes_a_record": {
+                topic: [step["kafka_bytes_a_record"][topic] for step in rates["steps"]] for topic in KAFKA_TOPICS
+            },
         },
         "full_batches": {
             **_from(flow),
@@ -59,7 +63,7 @@ def _read(name: str) -> Document:
 
 def write() -> bool:
     """Write the file; whether it has changed."""
-    before = MEASURED_CORES.read_bytes() if MEASURED_CORES.exists() else b""
+    before = MEASURED.read_bytes() if MEASURED.exists() else b""
     after = written()
-    MEASURED_CORES.write_bytes(after)
+    MEASURED.write_bytes(after)
     return after != before

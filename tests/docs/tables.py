@@ -21,7 +21,7 @@ from pipeline.ingest.formats.functions import ACCESS, all_functions
 from pipeline.ingest.reasons import REASONS
 from pipeline.settings import Settings
 from pipeline.tools.cli.main import NOUNS, module_of
-from pipeline.tools.load.size import MEASURED_CORES
+from pipeline.tools.load.size import MEASURED
 from schemas import fields
 from schemas.sources import DERIVED, Source, sources
 from schemas.topics import topics
@@ -286,7 +286,7 @@ def write_pages() -> None:
         after = updated(before)
         page.write_text(after, encoding="utf-8")
         sys.stdout.write(f"{page.relative_to(ROOT)}: {'unchanged' if after == before else 'written'}\n")
-    sys.stdout.write(f"{MEASURED_CORES.relative_to(ROOT)}: {'written' if sizes.write() else 'unchanged'}\n")
+    sys.stdout.write(f"{MEASURED.relative_to(ROOT)}: {'written' if sizes.write() else 'unchanged'}\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from pipeline.tools.cli.output import Json, emit, say
+from pipeline.tools.cli.output import Json, emit, people
 from pipeline.tools.cli.time_spans import seconds
 
 app = typer.Typer(add_completion=False, help="Cores, memory, disk and partitions for a plant, from measured figures.")
@@ -50,8 +50,8 @@ def size(
             for run in ("rates", "full_batches", "sensors")
         ),
     ]
-    for line in lines:
-        say(line, quiet=as_json)
+    if not as_json:
+        people.print("\n".join(lines), markup=False, soft_wrap=True)
     emit(
         {
             "flows_per_s": wanted.flows_per_s,
@@ -83,9 +83,7 @@ def _days(text: str) -> float:
     return days
 
 
-def _bytes(count: int | None) -> str:
-    if count is None:
-        return "not measured"
+def _bytes(count: int) -> str:
     amount, unit = float(count), "B"
     for larger in ("kB", "MB", "GB", "TB"):
         if amount >= 1000:

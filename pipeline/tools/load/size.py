@@ -4,7 +4,6 @@ Everything beyond the rates and the sensors that were measured is a projection, 
 """
 
 import math
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 
-MEASURED = Path(__file__).with_name("measured.toml")
-MEASURED_CORES = Path(__file__).with_name("measured_cores.json")
+MEASURED = Path(__file__).with_name("measured.json")
 """Written by `make docs`, from the files of docs/performance."""
 BUSY_SHARE = 0.5
 """How much of a core may be used at the wanted rate: the rest is for bursts, restarts and catching up."""
@@ -51,7 +49,7 @@ class Sizing:
     cores: int
     memory_mib: int
     archive_bytes: int
-    kafka_bytes: int | None
+    kafka_bytes: int
     projected: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
@@ -68,8 +66,9 @@ class Sizing:
 
 
 def measured() -> dict[str, Any]:
-    """The figures, as the files beside this one have them."""
-    return {**tomllib.loads(MEASURED.read_text(encoding="utf-8")), **orjson.loads(MEASURED_CORES.read_bytes())}
+    """The figures, as the file beside this one has them."""
+    found: dict[str, Any] = orjson.loads(MEASURED.read_bytes())
+    return found
 
 
 def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], max_sensors: int) -> Sizing:
@@ -98,7 +97,7 @@ def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], 
         partitions,
         max(2, math.ceil(cores_used / BUSY_SHARE)),
         sum(stage.memory_mib for stage in stages.values()),
-        round(rows * wanted.retention_days * figures["archive"]["bytes_a_row"]),
+        round(rows * wanted.retention_days * figures["rates"]["archive_bytes_a_row"]),
         _kafka_bytes(rows, wanted.replicas, figures, kafka_days),
         _projected(wanted, figures, stages, partitions),
     )
@@ -150,13 +149,20 @@ def _power_of_two(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def _kafka_bytes(rows_a_day: float, replicas: int, figures: dict[str, Any], kafka_days: dict[str, float]) -> int | None:
-    """What the topics that every row passes hold on disk; None where that was not measured."""
-    if "kafka_bytes_a_record" not in figures:
-        return None
-    each = figures["kafka_bytes_a_record"]["topics"]
-    held = sum(rows_a_day * kafka_days[topic] * float(each[topic]) for topic in KAFKA_TOPICS)
-    return round(held * replicas)
+def _kafka_bytes(rows_a_day: float, replicas: int, figures: dict[str, Any], kafka_days: dict[str, float]) -> int:
+    """What the topics that every row passes hold on disk.
+
+    Bytes a second lie on a straight line between two rates that were measured, as cores do; beyond them a record takes
+    what it takes at the nearest.
+    """
+    found = figures["rates"]["kafka_bytes_a_record"]
+    rates, rate = figures["rates"]["records_per_s"], rows_a_day / DAY_S
+    within = min(max(rate, rates[0]), rates[-1])
+    held = 0.0
+    for topic in KAFKA_TOPICS:
+        a_second = float(np.interp(within, rates, np.multiply(rates, found[topic]))) * rate / within
+        held += a_second * DAY_S * kafka_days[topic]
+    return round(held) * replicas
 
 
 def _projected(wanted: Wanted, figures: dict[str, Any], stages: dict[str, Stage], partitions: int) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from pipeline.tools.processes import STAGES
 FIGURES = measured()
 DAYS = {"raw": 7.0, "flows": 3.0, "features": 1.0, "suspects": 7.0, "archive": 3.0, "retrain": 30.0}
 MAX_SENSORS = 256
-# Two stages, at 100 and 1,000 records a second, in full batches at 10,000; a record of more sensors costs more.
+# Two stages, at 100 and 1,000 records a second, in full batches at 10,000; a record of more sensors costs more. Of a
+# message of more rows a record takes a quarter in Kafka.
 SMALL = {
-    **{name: FIGURES[name] for name in ("archive", "kafka_bytes_a_record")},
     "rates": {
         "sensors": 10,
+        "archive_bytes_a_row": 90.0,
+        "kafka_bytes_a_record": {topic: [400.0, 100.0] for topic in DAYS},
         "records_per_s": [100, 1_000],
         "cores": {"broker": [0.2, 0.3], "score": [0.1, 0.2]},
         "rss_mib": {"broker": 200, "score": 300},
@@ -40,7 +42,7 @@ def sized(flows: float, sensors: int = 10, max_sensors: int = MAX_SENSORS) -> Si
 
 
 def test_every_figure_has_a_command_a_machine_and_a_date() -> None:
-    for name in ("rates", "full_batches", "sensors", "archive", "kafka_bytes_a_record"):
+    for name in ("rates", "full_batches", "sensors"):
         assert {"command", "machine", "date"} <= set(FIGURES[name])
     assert set(FIGURES["rates"]["cores"]) == set(FIGURES["rates"]["rss_mib"]) == {"broker", *STAGES}
 
@@ -86,12 +88,17 @@ def test_what_was_measured_is_no_projection_and_what_was_not_is() -> None:
 
 def test_ninety_days_of_five_thousand_flows_a_second() -> None:
     sizing = size(Wanted(5_000, 40, 90), FIGURES, DAYS, MAX_SENSORS)
-    assert sizing.archive_bytes == 5_000 * 86_400 * 90 * FIGURES["archive"]["bytes_a_row"]
-    kept = {"raw": 700, "flows": 498, "features": 272, "suspects": 84, "archive": 858, "retrain": 720}
-    assert sizing.kafka_bytes == 5_000 * 86_400 * sum(kept.values())
-    unknown = {name: figure for name, figure in FIGURES.items() if name != "kafka_bytes_a_record"}
-    assert size(Wanted(5_000, 40, 90), unknown, DAYS, MAX_SENSORS).kafka_bytes is None
+    assert sizing.archive_bytes == round(5_000 * 86_400 * 90 * FIGURES["rates"]["archive_bytes_a_row"])
     assert sizing.partitions == 4 and all(stage.workers == 1 for stage in sizing.stages.values())
+
+
+@pytest.mark.parametrize(
+    ("flows", "a_second"), [(1, 400), (100, 40_000), (550, 70_000), (1_000, 100_000), (20_000, 2_000_000)]
+)
+def test_what_kafka_holds_lies_on_a_line_between_rates_too(flows: float, a_second: float) -> None:
+    days = sum(DAYS.values())
+    assert sized(flows).kafka_bytes == round(a_second * 86_400 * days)
+    assert size(Wanted(flows, 10, 90, 3), SMALL, DAYS, MAX_SENSORS).kafka_bytes == round(a_second * 86_400 * days) * 3
 
 
 @given(st.floats(1, 1e6), st.integers(1, 5_000), st.floats(1, 400))
