@@ -3,6 +3,7 @@
 A reader's columns are views of what was unpacked at once. How a message lies in bytes is in `framing`.
 """
 
+import struct
 from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
@@ -21,6 +22,8 @@ from schemas.fields import arrow_schema, load
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.forebay.rows"
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+_NAMED, _NAMED_CHARACTERS = 20, 80
+"""Columns that an error names, and how much of each one's name: a foreign message's may be many and long."""
 BLANK_ROWS = 16_384
 """Columns of nulls of up to so many rows are views of one: most formats lack half of the fields."""
 _UNREADABLE = (
@@ -29,6 +32,7 @@ _UNREADABLE = (
     EOFError,  # where a batch should be, the stream ends
     KeyError,
     OSError,
+    struct.error,  # an Arrow message that is cut short
     UnicodeDecodeError,  # a column's name
     orjson.JSONDecodeError,
 )
@@ -78,7 +82,7 @@ def decode(
     """
     try:
         batch, facts = _parts(payload, schema_name, max_bytes)
-        batch.validate()
+        batch.validate(full=True)  # what lies behind an offset that leads elsewhere ends the process
         meta = orjson.loads(facts)
         known = framing.declared(batch.schema, schema_name)
         if known is None:
@@ -111,8 +115,9 @@ def _parts(payload: bytes, schema_name: str, max_bytes: int | None) -> tuple[pa.
             )
         return _side_by_side(framed.columns, schema_name), framing.unpacked(framed.facts).to_pybytes()
     facts = framing.plain_facts(payload)
-    with pa.ipc.open_stream(pa.py_buffer(payload)) as reader:
-        batch = reader.read_next_batch()
+    reader = pa.BufferReader(payload)
+    schema = framing.schema_of(pa.ipc.read_message(reader))
+    batch = framing.batch_of(pa.ipc.read_message(reader), schema)
     return batch, (batch.schema.metadata or {})[META_KEY] if facts is None else facts
 
 
@@ -120,7 +125,7 @@ def _side_by_side(columns: Sequence[framing.Columns], schema_name: str) -> pa.Re
     """The columns as one batch."""
     schemas, places = framing.reading(columns, schema_name)
     batch, *others = [
-        pa.ipc.read_record_batch(framing.unpacked(each.rows), schema)
+        framing.batch_of(pa.ipc.read_message(framing.unpacked(each.rows)), schema)
         for each, schema in zip(columns, schemas, strict=True)
     ]
     for more, where in zip(others, places, strict=True):
@@ -182,15 +187,18 @@ def expect(schema: pa.Schema, schema_name: str) -> None:
         got = got.remove(len(wanted))
     if got.equals(wanted):
         return
+    kinds = [{field.name: field for field in each} for each in (got, wanted)]
     differing = [
-        f"{name}: got {got.field(name).type if name in got.names else 'nothing'}, "
-        f"expected {wanted.field(name).type if name in wanted.names else 'nothing'}"
+        f"{name[:_NAMED_CHARACTERS]}: got {fields[0].type if fields[0] else 'nothing'}, "
+        f"expected {fields[1].type if fields[1] else 'nothing'}"
         for name in dict.fromkeys([*wanted.names, *got.names])
-        if name not in got.names or name not in wanted.names or not got.field(name).equals(wanted.field(name))
+        for fields in [[each.get(name) for each in kinds]]
+        if fields[0] is None or fields[1] is None or not fields[0].equals(fields[1])
     ]
+    more = [f"{len(differing) - _NAMED} more"] if len(differing) > _NAMED else []
     raise SchemaMismatch(
         f"columns are not those of '{schema_name}' version {load(schema_name).version}: "
-        f"{'; '.join(differing) or 'same columns in another order'}; run the same version everywhere"
+        f"{'; '.join([*differing[:_NAMED], *more]) or 'same columns in another order'}; run the same version everywhere"
     )
 
 

@@ -24,6 +24,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from pipeline.errors import BadData
+from pipeline.runtime.wire import arrow_metadata
 from pipeline.runtime.wire.by_schema import MAX_SCHEMAS, BySchema
 from schemas.fields import arrow_schema
 
@@ -39,8 +41,10 @@ _LENGTH_BYTES = 4
 _ENTRY = struct.Struct("<II")
 _LZ4 = "lz4"
 """Frames as LZ4's own tools write them."""
-_MAX_SCHEMA_BYTES = 65_536
-"""Of a schema that is read once and then known; larger ones are read each time."""
+MAX_SCHEMA_BYTES = 65_536
+"""Of the schemas of a message, which are known once they are read: the largest of ours has 5 kB."""
+MAX_DESCRIBED = 1_024
+"""Columns, parts of columns and notes of a schema: the largest of ours has 90 columns, and had 122 notes once."""
 
 
 class Frame(NamedTuple):
@@ -152,16 +156,19 @@ class Reading(NamedTuple):
 def reading(columns: Sequence[Columns], schema_name: str) -> Reading:
     """How batches with these schemas become one of `schema_name`, its columns under what this version declares of them.
 
-    Columns that it does not have come last. Raises pa.ArrowException, OSError where the bytes are no schemas.
+    Columns that it does not have come last. Raises BadData where they are too large, pa.ArrowException, OSError,
+    struct.error where they are no schemas.
     """
     heads = tuple(_hashable(each.schema) for each in columns)
-    small = sum(head.size for head in heads) <= _MAX_SCHEMA_BYTES
-    return (_reading if small else _reading.__wrapped__)(heads, schema_name)
+    for got in (sum(head.size for head in heads), sum(len(head.packed) for head in heads)):
+        if got > MAX_SCHEMA_BYTES:
+            raise BadData(f"got schemas of {got} bytes, expected at most {MAX_SCHEMA_BYTES}")
+    return _reading(heads, schema_name)
 
 
 @lru_cache(maxsize=MAX_SCHEMAS)
 def _reading(heads: tuple[Frame, ...], schema_name: str) -> Reading:
-    bare = [_schema(head) for head in heads]
+    bare = [_read_schema(head) for head in heads]
     lists = [field.type for schema in bare for field in schema if field.name == "features"]
     fixed = [kind.list_size for kind in lists if isinstance(kind, pa.FixedSizeListType)]
     wanted = arrow_schema(schema_name, fixed[0] if fixed else 0)
@@ -179,17 +186,27 @@ def _reading(heads: tuple[Frame, ...], schema_name: str) -> Reading:
 
 
 def column_names(columns: Sequence[Columns]) -> set[str]:
-    """The names of a message's columns."""
-    return {name for each in columns for name in _schema(_hashable(each.schema)).names}
-
-
-def _schema(head: Frame) -> pa.Schema:
-    return (_read_schema if head.size <= _MAX_SCHEMA_BYTES else _read_schema.__wrapped__)(head)
+    """The names of a message's columns, which has been read."""
+    return {name for each in columns for name in _read_schema(_hashable(each.schema)).names}
 
 
 @lru_cache(maxsize=MAX_SCHEMAS)
 def _read_schema(head: Frame) -> pa.Schema:
-    return pa.ipc.read_schema(unpacked(head))
+    return schema_of(pa.ipc.read_message(unpacked(head)))
+
+
+def schema_of(message: pa.ipc.Message) -> pa.Schema:
+    """The schema in an Arrow message; BadData where it describes more than a schema of ours."""
+    if message.type == "schema" and not arrow_metadata.describes_at_most(MAX_DESCRIBED, bytes(message.metadata)):
+        raise BadData(f"got a schema of more than {MAX_DESCRIBED} columns, parts of columns and notes, expected ours")
+    return pa.ipc.read_schema(message)
+
+
+def batch_of(message: pa.ipc.Message, schema: pa.Schema) -> pa.RecordBatch:
+    """The batch in an Arrow message; BadData where it is compressed, and so may have any size."""
+    if message.type == "record batch" and arrow_metadata.is_compressed(bytes(message.metadata)) is not False:
+        raise BadData("got a compressed record batch, or one of an earlier version of Arrow, expected plain columns")
+    return pa.ipc.read_record_batch(message, schema)
 
 
 def _hashable(head: Frame) -> Frame:

@@ -17,7 +17,7 @@ import orjson
 import pyarrow as pa
 
 from pipeline.errors import BadData
-from pipeline.runtime.wire import batches
+from pipeline.runtime.wire import arrow_metadata, batches
 from pipeline.tools.inference.tensors import (
     ORIGIN_INPUT,
     OUTPUTS,
@@ -39,8 +39,6 @@ MAX_DESCRIBED = 64
 """Columns, parts of columns and notes of a schema, each as often as it is named; `rows` and `origin` with notes of ours
 and of a data frame are 5."""
 CONTINUATION = 0xFFFF_FFFF
-V5 = 4
-"""Metadata's version, as flatbuffers number it; earlier ones say elsewhere that a batch is compressed."""
 KINDS = {"FP32": pa.float32(), "BOOL": pa.bool_(), "BYTES": pa.string()}
 
 
@@ -82,13 +80,20 @@ def _one_batch(body: bytes, width: int) -> tuple[pa.Schema, pa.RecordBatch]:
     message = _next_message(body, reader)
     if message is None or message.type != "schema":
         raise _no_stream("no schema" if message is None else f"a {message.type} as its first message")
-    _expect_few_columns(bytes(message.metadata))
+    if not arrow_metadata.describes_at_most(MAX_DESCRIBED, bytes(message.metadata)):
+        raise BadData(
+            f"body: got a schema of more than {MAX_DESCRIBED} columns, parts of columns and notes, expected the "
+            f"columns {ROWS} and {ORIGIN_INPUT} alone"
+        )
     schema = pa.ipc.read_schema(message)
     _expect_columns(schema, width)
     message = _next_message(body, reader)
     if message is None or message.type != "record batch":
         raise _no_stream("a schema and no record batch" if message is None else f"a {message.type}")
-    if _is_compressed(bytes(message.metadata)):
+    compressed = arrow_metadata.is_compressed(bytes(message.metadata))
+    if compressed is None:
+        raise _no_stream("metadata of an earlier version than 5")
+    if compressed:
         raise BadData("body: got a compressed record batch, expected plain columns; write it without compression")
     batch = pa.ipc.read_record_batch(message, schema)
     batch.validate(full=True)
@@ -159,70 +164,6 @@ def _origins(column: pa.Array) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int
     encoded = column.dictionary_encode()
     names = distinct_origins(encoded.dictionary.to_pylist())
     return names, encoded.indices.to_numpy().astype(np.int64)
-
-
-def _expect_few_columns(metadata: bytes) -> None:
-    """BadData where a schema describes more than two columns need. pyarrow makes each as often as it is named.
-
-    Of Arrow's format/Message.fbs and Schema.fbs, by their numbers; Arrow has verified the flatbuffer.
-
-        Message  2 header
-        Schema   1 fields    2 notes (custom_metadata)
-        Field    5 children  6 notes
-    """
-    header = _field(metadata, _followed(metadata, 0), 2)
-    left = [] if header is None else [(_followed(metadata, header), 1, 2)]
-    described = 0
-    while left:
-        table, children, notes = left.pop()
-        at, count = _vector(metadata, table, children)
-        described += count + _vector(metadata, table, notes)[1]
-        if described > MAX_DESCRIBED:
-            raise BadData(
-                f"body: got a schema of more than {MAX_DESCRIBED} columns, parts of columns and notes, expected the "
-                f"columns {ROWS} and {ORIGIN_INPUT} alone"
-            )
-        left += [(_followed(metadata, place), 5, 6) for place in range(at, at + 4 * count, 4)]
-
-
-def _is_compressed(metadata: bytes) -> bool:
-    """Whether a record batch says that it is compressed.
-
-    pyarrow unpacks a batch without a bound and does not say beforehand that it will: its flatbuffer does (Arrow's
-    format/Message.fbs). Arrow has verified it.
-
-        Message      0 version   1 kind of header   2 header   3 bytes of the body   4 metadata
-        RecordBatch  0 length    1 nodes            2 buffers  3 compression
-    """
-    message = _followed(metadata, 0)
-    version, header = _field(metadata, message, 0), _field(metadata, message, 2)
-    if version is None or header is None or struct.unpack_from("<h", metadata, version)[0] != V5:
-        raise _no_stream("metadata of an earlier version than 5")
-    return _field(metadata, _followed(metadata, header), 3) is not None
-
-
-def _followed(metadata: bytes, at: int) -> int:
-    """Where an offset in a flatbuffer leads to."""
-    return at + int(struct.unpack_from("<I", metadata, at)[0])
-
-
-def _vector(metadata: bytes, table: int, number: int) -> tuple[int, int]:
-    """Where the entries of a vector in a flatbuffer's table begin, and how many there are."""
-    place = _field(metadata, table, number)
-    if place is None:
-        return 0, 0
-    at = _followed(metadata, place)
-    return at + 4, int(struct.unpack_from("<I", metadata, at)[0])
-
-
-def _field(metadata: bytes, table: int, number: int) -> int | None:
-    """Where a field of a flatbuffer's table lies, None where the table does not have it."""
-    vtable = table - struct.unpack_from("<i", metadata, table)[0]
-    place = 4 + 2 * number
-    if place + 2 > struct.unpack_from("<H", metadata, vtable)[0]:
-        return None
-    (offset,) = struct.unpack_from("<H", metadata, vtable + place)
-    return table + int(offset) if offset else None
 
 
 def _no_stream(got: str) -> BadData:

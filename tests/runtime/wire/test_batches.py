@@ -11,6 +11,8 @@ from pipeline.runtime.wire import batches, framing
 from pipeline.tools.inference.arrow_bodies import END_OF_STREAM
 from schemas.fields import arrow_schema
 from tests.runtime.wire.earlier import written_plain, written_with_facts_in_its_schema
+from tests.tools.inference.arrow import schema_of_shared_parts
+from tests.tools.inference.arrow import stream as stream_of
 
 REJECTS = arrow_schema("reject")
 
@@ -110,15 +112,97 @@ def test_so_is_what_an_earlier_version_wrote() -> None:
         assert batches.decode(payload, "reject")[0].schema.equals(REJECTS, check_metadata=True)
 
 
-def test_many_schemas_are_not_kept_and_a_wide_one_is_read() -> None:
+def test_many_schemas_are_not_kept() -> None:
     for number in range(200):
         one = pa.record_batch([pa.array([number])], [f"column {number}"])
         assert batches.encode(one, {}) == batches.encode(one, {})
-        with pytest.raises(SchemaMismatch, match=f"column {number}: got int64, expected nothing"):
+        with pytest.raises(SchemaMismatch, match=f"16 more|column {number}: got int64, expected nothing"):
             batches.decode(batches.encode(one, {}), "reject")
-    wide = pa.record_batch([pa.array([1])] * 5_000, [f"column {number}" for number in range(5_000)])
-    with pytest.raises(SchemaMismatch, match="column 4999: got int64"):
-        batches.decode(batches.encode(wide, {}), "reject")
+
+
+def wide(columns: int, name: str = "column") -> pa.RecordBatch:
+    return pa.record_batch([pa.array([1])] * columns, [f"{name} {number}" for number in range(columns)])
+
+
+def test_columns_that_are_many_are_not_all_named() -> None:
+    with pytest.raises(SchemaMismatch, match=r"raw_partition: got nothing.* 596 more; run the same") as raised:
+        batches.decode(batches.encode(wide(600), {}), "reject")
+    assert len(str(raised.value)) < 2_000
+    with pytest.raises(SchemaMismatch) as raised:
+        batches.decode(batches.encode(wide(1, "x" * 50_000), {}), "reject")
+    assert len(str(raised.value)) < 2_000
+
+
+@pytest.mark.parametrize("columns", [5_000, 100_000])
+def test_a_schema_that_is_larger_than_any_of_ours_is_not_read(columns: int) -> None:
+    part, facts = framing.columns_of(wide(columns)), framing.frame(b"{}")
+    for parts in ([part], [framing.columns_of(reject_batch(1)), part]):
+        with pytest.raises(BadData, match=r"got schemas of .* bytes, expected at most 65536"):
+            batches.decode(framing.framed(parts, facts), "reject")
+    with pytest.raises(BadData, match="got a schema of more than 1024 columns"):
+        batches.decode(written_plain(wide(columns), b"{}"), "reject")
+
+
+def test_many_schemas_of_a_message_are_not_read() -> None:
+    parts = [framing.columns_of(wide(20, str(number))) for number in range(127)]
+    with pytest.raises(BadData, match=r"got schemas of .* bytes, expected at most 65536"):
+        batches.decode(framing.framed(parts, framing.frame(b"{}")), "reject")
+
+
+def test_a_schema_that_says_little_in_many_bytes_is_not_read() -> None:
+    """LZ4 passes over what is marked to be passed over; what is known by its bytes would take as much memory."""
+    schema, rows = framing.columns_of(reject_batch(3))
+    padding = b"\x50\x2a\x4d\x18" + (4_000_000).to_bytes(4, "little") + bytes(4_000_000)
+    padded = framing.Columns(schema._replace(packed=padding + bytes(schema.packed)), rows)
+    with pytest.raises(BadData, match=r"got schemas of .* bytes, expected at most 65536"):
+        batches.decode(framing.framed([padded], framing.frame(b"{}")), "reject")
+
+
+def test_what_a_schema_describes_is_counted_before_it_is_made() -> None:
+    """A long name that 40,000 parts of columns share: 14 KB would become half a gigabyte."""
+    shared = schema_of_shared_parts(200, 200, 12_000)
+    _, rows = framing.columns_of(reject_batch(3))
+    facts = framing.frame(b"{}")
+    plain = shared + END_OF_STREAM + b"{}\2\0\0\0FBY1"
+    for payload in (framing.framed([framing.Columns(framing.frame(shared), rows)], facts), plain):
+        with pytest.raises(BadData, match="got a schema of more than 1024 columns"):
+            batches.decode(payload, "reject")
+
+
+@pytest.mark.parametrize("codec", ["zstd", "lz4"])
+def test_a_batch_that_arrow_has_compressed_is_refused_before_it_is_unpacked(codec: str) -> None:
+    """It says nowhere how large it is: 13 kB became 1.5 GB."""
+    batch = reject_batch(3)
+    at = batch.schema.get_field_index("record")
+    batch = batch.set_column(at, batch.schema.field(at), pa.array([bytes(10_000_000)] * 3, pa.binary()))
+    bare = pa.schema([pa.field(field.name, field.type, field.nullable) for field in REJECTS])
+    stream = stream_of(pa.RecordBatch.from_arrays(batch.columns, schema=bare), compression=codec)
+    schema = bare.serialize().to_pybytes()
+    assert stream.startswith(schema)
+    rows = framing.frame(stream[len(schema) :])
+    packed = framing.framed([framing.Columns(framing.frame(schema), rows)], framing.frame(b"{}"))
+    for payload in (packed, stream + b"{}\2\0\0\0FBY1"):
+        before = pa.total_allocated_bytes()
+        with pytest.raises(BadData, match="got a compressed record batch"):
+            batches.decode(payload, "reject")
+        assert pa.total_allocated_bytes() - before < 1_000_000
+
+
+@pytest.mark.parametrize("offset", [2**30, -1, 3])
+def test_a_text_that_lies_elsewhere_is_bad_data(offset: int) -> None:
+    """Whoever looked at it would be ended by a segmentation fault."""
+    schema, rows = framing.columns_of(reject_batch(30))
+    offsets = np.arange(0, 31 * 8, 8, dtype=np.int32)  # of `reason`, a text of eight letters
+    data = framing.unpacked(rows).to_pybytes()
+    assert data.count(offsets.tobytes()) == 1
+    elsewhere = offsets.copy()
+    elsewhere[7] = offset
+    payload = framing.framed(
+        [framing.Columns(schema, framing.frame(data.replace(offsets.tobytes(), elsewhere.tobytes())))],
+        framing.frame(b"{}"),
+    )
+    with pytest.raises(BadData, match=r"[Oo]ffset"):
+        batches.decode(payload, "reject")
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"FBY1", b"\0\0\0\0FBY1", b"\xff\xff\xff\xffFBY1"])
@@ -295,7 +379,31 @@ def test_a_damaged_message_is_refused_or_read_never_a_crash(data: st.DataObject)
     cut = data.draw(st.integers(0, len(payload)))
     at = data.draw(st.integers(0, len(payload) - 1))
     payload[at] ^= data.draw(st.integers(1, 255))
+    refused_or_read(bytes(payload[:cut]))
+
+
+@given(st.data())
+def test_so_is_one_of_which_a_frame_holds_something_else(data: st.DataObject) -> None:
+    """Damaged before it was packed, so that nothing but what Arrow says of it is wrong."""
+    framed = framing.taken_apart(batches.encode_beside(part_of(reject_batch(4)), reject_batch(4), {"seq": 4}))
+    assert framed is not None
+    frames = [framing.unpacked(each).to_pybytes() for pair in framed.columns for each in pair]
+    frames.append(framing.unpacked(framed.facts).to_pybytes())
+    number = data.draw(st.integers(0, len(frames) - 1))
+    held = bytearray(frames[number])
+    for _ in range(data.draw(st.integers(1, 4))):
+        held[data.draw(st.integers(0, len(held) - 1))] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
+    cut = data.draw(st.sampled_from([len(held)] * 9 + [len(held) // 2]))
+    frames[number] = bytes(held[:cut])
+    *pairs, facts = [framing.frame(each) for each in frames]
+    columns = [framing.Columns(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
+    refused_or_read(framing.framed(columns, facts))
+
+
+def refused_or_read(payload: bytes) -> None:
     try:
-        batches.decode(bytes(payload[:cut]), "reject")
+        batch, _ = batches.decode(payload, "reject")
     except ForebayError as error:
         assert str(error)
+    else:
+        batch.to_pylist()

@@ -14,7 +14,7 @@ from pipeline.errors import BadData
 from pipeline.runtime.wire.batches import matrix_column
 from pipeline.tools.inference.arrow_bodies import MAX_METADATA_BYTES, request_of_stream, stream_of
 from pipeline.tools.inference.tensors import OUTPUTS, Column
-from tests.tools.inference.arrow import batch_of, stream
+from tests.tools.inference.arrow import batch_of, schema_of_shared_parts, stream
 
 WIDTH = 3
 ROWS = np.array([[1, 2.5, 3], [4, 5, 6]], np.float32)
@@ -175,57 +175,6 @@ def test_a_large_description_is_not_read() -> None:
     wide = pa.record_batch({f"{number}" * 40: [1.0] for number in range(300)})
     with pytest.raises(BadData, match="bytes that describe a schema or batch at byte 0, expected 16,384 at most"):
         request_of_stream(stream(wide), WIDTH)
-
-
-def schema_of_shared_parts(columns: int, parts: int, name_bytes: int) -> bytes:
-    """A schema message in which every column is the same struct, every part of it the same field with a long name.
-
-    Tables are written one after the other, offsets lead ahead; a vtable lies before its table.
-    """
-    written, waiting = bytearray(8), {0: "message"}
-    placed: dict[str, int] = {}
-
-    def table(name: str, /, **fields: tuple[int, str, Any]) -> None:
-        """fields: number, format and value, in the order in which they lie; a value that is text is an offset to it."""
-        at, where = 4, {}
-        for number, kind, _ in fields.values():
-            at += -at % struct.calcsize(kind)
-            where[number] = at
-            at += struct.calcsize(kind)
-        written.extend(bytes(-len(written) % 2))
-        slots = [where.get(number, 0) for number in range(max(where, default=-1) + 1)]
-        written.extend(struct.pack(f"<HH{len(slots)}H", 4 + 2 * len(slots), at, *slots))
-        vtable = len(written) - 4 - 2 * len(slots)
-        written.extend(bytes(-len(written) % 8))
-        placed[name] = start = len(written)
-        written.extend(struct.pack("<i", start - vtable) + bytes(at - 4))
-        for number, kind, value in fields.values():
-            if isinstance(value, str):
-                waiting[start + where[number]] = value
-            else:
-                struct.pack_into(f"<{kind}", written, start + where[number], value)
-
-    def vector(name: str, entry: str, count: int) -> None:
-        written.extend(bytes(-len(written) % 4))
-        placed[name] = len(written)
-        waiting.update({len(written) + 4 + 4 * number: entry for number in range(count)})
-        written.extend(struct.pack("<I", count) + bytes(4 * count))
-
-    schema, struct_type, boolean = 1, 13, 6
-    table("message", size=(3, "q", 0), header=(2, "I", "schema"), version=(0, "h", 4), kind=(1, "B", schema))
-    table("schema", fields=(1, "I", "columns"))
-    vector("columns", "column", columns)
-    table("column", type=(3, "I", "empty"), parts=(5, "I", "parts"), kind=(2, "B", struct_type))
-    vector("parts", "part", parts)
-    table("part", name=(0, "I", "name"), type=(3, "I", "empty"), kind=(2, "B", boolean))
-    table("empty")
-    written.extend(bytes(-len(written) % 4))
-    placed["name"] = len(written)
-    written.extend(struct.pack("<I", name_bytes) + b"x" * name_bytes + b"\0")
-    written.extend(bytes(-len(written) % 8))
-    for place, name in waiting.items():
-        struct.pack_into("<I", written, place, placed[name] - place)
-    return struct.pack("<Ii", 0xFFFF_FFFF, len(written)) + bytes(written)
 
 
 def test_what_a_schema_describes_is_counted_before_it_is_made() -> None:
