@@ -229,7 +229,10 @@ def _take(watch: Watch, message: Message, kinds: Mapping[str, str], alerts: _Ale
     if kind == SUSPECTS:
         alerts.ends[message.partition() or 0] = (message.offset() or 0) + 1
     if payload and (kind != SUSPECTS or FEATURES in kinds.values()):
-        watch.take(kind, payload, time.time_ns() // 1000)
+        try:
+            watch.take(kind, payload, time.time_ns() // 1000)
+        except ValueError as error:
+            raise ValueError(f"{message.topic()}[{message.partition()}]@{message.offset()}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

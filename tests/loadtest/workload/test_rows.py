@@ -17,6 +17,18 @@ def test_rows_are_read_whose_columns_lie_in_one_part_or_in_two(count: int) -> No
         assert rows_of(payload).equals(batch)
 
 
-def test_what_is_no_message_is_refused() -> None:
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 255])
+def test_what_is_no_message_is_refused(count: int) -> None:
+    payload = batches.encode(pa.record_batch({"site": ["a"]}), {"seq": 1})
     with pytest.raises(ValueError, match="expected b'FBY2'"):
         rows_of(b"no message")
+    for damaged in (
+        b"FBY2",
+        bytes([count]) + b"FBY2",
+        payload[1:],
+        payload[:10] + payload[20:],
+        payload[:40] + b"\0" * 40 + payload[80:],
+        payload[:-5] + bytes([2 if count == 3 else count]) + b"FBY2",
+    ):
+        with pytest.raises(ValueError, match=r"^message of \d+ bytes: got .*, expected frames that hold rows"):
+            rows_of(damaged)
