@@ -280,6 +280,11 @@ class Watcher:
         theirs.close()
         self._receive()
 
+    @property
+    def pid(self) -> int:
+        """Of its process."""
+        return self._process.pid or 0
+
     def begin(self, schedule: Schedule) -> None:
         """The run starts, by this schedule."""
         self._pipe.send(schedule)

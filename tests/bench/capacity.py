@@ -1,8 +1,8 @@
 """The highest rates that hold, by what is asked of the latency, and latency by rate.
 
 `python -m tests.bench.capacity [--start N] [--seconds N]`: the search of `forebay load capacity` in a system of its
-own, with lateness 0 and nothing gathered on purpose; for each objective anew, with the runs that there are already. Six
-to eight minutes. Writes docs/performance/capacity.json and capacity.svg, and the tables of the docs.
+own, with lateness 0 and nothing gathered on purpose; for each objective in turn, with the runs that there are already.
+Six minutes. Writes docs/performance/capacity.json and capacity.svg, and the tables of the docs.
 """
 
 import argparse
@@ -17,7 +17,7 @@ import orjson
 from loadtest.workload.objectives import objective_of
 from loadtest.workload.scenario import LoadScenario, read_scenario
 from loadtest.workload.streams import tapes_of
-from pipeline.tools.load.capacity import Bounds, Step, search, summary
+from pipeline.tools.load.capacity import Bounds, search, summary
 from pipeline.tools.load.capacity_report import drawn, facts_of, step_line, verdict
 from pipeline.tools.load.run import LoadRequest, speed_of
 from pipeline.tools.load.targets import learning_for, local_target
@@ -46,8 +46,8 @@ def _unseen(_rate: float) -> Iterator[Progress]:
 def searched(trials: Trials, wanted: Sequence[str], bounds: Bounds) -> dict[str, Any]:
     """One search: its objectives, and its answer."""
     objectives = [str(objective_of(text)) for text in wanted]
-    steps: list[Step] = []
-    for step in search(lambda rate: trials.step(rate, objectives), bounds):
+    steps = trials.known(objectives)
+    for step in search(lambda rate: trials.step(rate, objectives), bounds, steps):
         steps.append(step)
         print(step_line(step), flush=True)
     answer = summary(steps, bounds)
@@ -69,14 +69,14 @@ def measured(request: LoadRequest, bounds: Bounds) -> dict[str, Any]:
         "lateness_us": 0,
         "gather_ms": 0,
         "answers": answers,
-        "runs": [step.document() for step in trials.steps],
+        "runs": [step.document() for step in trials.runs],
     }
 
 
 def main() -> None:
     """Print a line a rate and an answer a search, and all of it as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--start", type=float, default=4_000.0, help="records a second to start with")
+    parser.add_argument("--start", type=float, default=8_000.0, help="records a second to start with")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each run; a third does not count")
     parser.add_argument("--within", type=float, default=0.25, help="how close to each other the ends must be")
     parser.add_argument("--quick", action="store_true", help="one rate for six seconds, to var/performance")

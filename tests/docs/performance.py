@@ -243,10 +243,14 @@ def capacity(document: Document) -> str:
             run["alerts"],
             f"{run['lag_slope_per_s']:+,.0f} ± {run['lag_slope_error_per_s']:,.0f}",
             _ms(run["generator_behind_p99_ms"]),
+            f"{run['other_work_cores'] or 0:.2f}",
         )
         for run in quietest(document["runs"])
     ]
-    head = ("records/s", "until scored, ms p50 / p99", "until its alert", "alerts", "lag grows, records/s", "generator")
+    head = (
+        *("records/s", "until scored, ms p50 / p99", "until its alert", "alerts", "lag grows, records/s"),
+        *("generator late, ms p99", "other work, cores"),
+    )
     return (
         f"{table(('wanted', 'held, records/s', 'did not hold', 'what did not'), answers)}\n"
         f"{table(head, rows)}\n![Latency and growth of the lag by rate](performance/capacity.svg)\n"

@@ -68,6 +68,7 @@ class Step:
             "lag_end": lag["end"],
             "drain_s": report["drain_s"],
             "generator_behind_p99_ms": report["generator_behind_ms"]["p99"],
+            "other_work_cores": report.get("other_work_cores"),
         }
 
 
@@ -100,15 +101,16 @@ def _ms(value: float | None) -> str:
     return "nothing" if value is None else f"{value:,.0f} ms"
 
 
-def search(try_rate: Callable[[float], Step], bounds: Bounds) -> Iterator[Step]:
+def search(try_rate: Callable[[float], Step], bounds: Bounds, known: Collection[Step] = ()) -> Iterator[Step]:
     """Rates from `start` on, doubled while they hold and halved while they do not, then halved in between.
 
+    known: of earlier searches; with them it goes on where they end.
     Ends where the answer is as close as it was asked, at a bound, after so many steps, or where the system did not come
     to rest: the next step would then be measured with the last one's records.
     """
-    steps: list[Step] = []
-    rate: float | None = bounds.start
-    while rate is not None and len(steps) < bounds.steps:
+    steps = list(known)
+    rate = _next(steps, bounds) if steps else bounds.start
+    while rate is not None and len(steps) < bounds.steps + len(known):
         steps.append(try_rate(rate))
         yield steps[-1]
         rate = _next(steps, bounds)

@@ -36,7 +36,10 @@ _COLUMNS = (
     ("lag_slope_per_s", "lag grows, records/s"),
     ("drain_s", "drained in s"),
     ("generator_behind_p99_ms", "generator late, ms p99"),
+    ("other_work_cores", "other work, cores"),
 )
+MUCH_CORES = 0.1
+"""Other work that takes more than that is said with a step."""
 
 
 def facts_of(request: LoadRequest, objectives: Sequence[Objective], bounds: Bounds) -> dict[str, Any]:
@@ -62,9 +65,11 @@ def step_line(step: Step) -> str:
     found = step.document()
     said = "holds" if step.holds else f"does not hold: {'; '.join(step.why)}"
     again = f" (of {step.tries} tries)" if step.tries > 1 else ""
+    other = found["other_work_cores"]
+    beside = f"; other work took {other:.1f} cores" if (other or 0.0) > MUCH_CORES else ""
     return (
         f"{step.rate:10,.0f}/s  scored p50 {_ms(found['scored_p50_ms'])}, p99 {_ms(found['scored_p99_ms'])}, "
-        f"lag {found['lag_slope_per_s']:+,.0f}/s  {said}{again}"
+        f"lag {found['lag_slope_per_s']:+,.0f}/s  {said}{again}{beside}"
     )
 
 

@@ -1,8 +1,10 @@
 """What a system's processes use: processor time and the most memory while a load runs, next to nothing at rest."""
 
+import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 from pipeline.tools.system.identity import usage_of
@@ -12,6 +14,7 @@ LOOK_S = 0.5
 REST_CORES = 0.2
 """Above what the processes used at their quietest: a system that waits takes a tenth of a core, with work left more."""
 FIRST_LOOKS = 4
+STAT = Path("/proc/stat")
 
 
 class Resources:
@@ -85,3 +88,25 @@ class Rest:
 
     def _cpu_s(self) -> float:
         return sum(usage_of(pid).cpu_s or 0.0 for pid in self._pids)
+
+
+class OtherWork:
+    """What everything else on this machine uses beside some processes: figures are no better than it is little."""
+
+    def __init__(self, pids: Collection[int]) -> None:
+        self._pids = tuple(pids)
+        self._since_s, self._before = time.monotonic(), self._others_s()
+
+    def cores(self) -> float | None:
+        """Cores in use by others since it was made; None where the system does not say."""
+        now = self._others_s()
+        if self._before is None or now is None:
+            return None
+        return max(0.0, (now - self._before) / (time.monotonic() - self._since_s))
+
+    def _others_s(self) -> float | None:
+        if not STAT.exists():
+            return None
+        ticks = [int(word) for word in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
+        busy = sum(ticks) - ticks[3] - ticks[4]  # neither idle nor waiting for a disk
+        return busy / os.sysconf("SC_CLK_TCK") - sum(usage_of(pid).cpu_s or 0.0 for pid in self._pids)

@@ -1,5 +1,6 @@
 """One run of a load against a running system: the schedule, the sender, the watcher, and their report."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from pipeline.errors import Failed
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from pipeline.tools.load.machine import machine
-from pipeline.tools.load.resources import Resources
+from pipeline.tools.load.resources import OtherWork, Resources
 
 START_S = 0.5
 """From the schedule until its first record is due: the first slices are made meanwhile."""
@@ -102,11 +103,13 @@ def measure(
         start_us = time.time_ns() // 1000 + round(START_S * 1e6)
         schedule = schedule_of(start_us, request.duration_us, speed, scenario.outage, sensors)
         watcher.begin(schedule)
+        others = OtherWork((*target.pids.values(), os.getpid(), watcher.pid))
         resources.start()
         sent = run_load(
             scenario, streams, schedule, target.settings.topics.raw, connection, request.pack, stopped, taken
         )
         seen = watcher.seen(sent.records if sent.finished else None)
+        other_cores = others.cores() if target.pids else None
     except RuntimeError as error:
         raise Failed(str(error)) from error
     finally:
@@ -117,7 +120,12 @@ def measure(
             "records, expected all to be taken; look at the broker, or at --pack where messages are too large"
         )
     run = Finished(scenario, streams, schedule, sent, seen, acknowledged, warm_up_us)
-    report = {**report_of(run, objectives, resources.stop(sent.records)), "machine": here, "pack": request.pack}
+    report = {
+        **report_of(run, objectives, resources.stop(sent.records)),
+        "machine": here,
+        "other_work_cores": None if other_cores is None else round(other_cores, 2),
+        "pack": request.pack,
+    }
     return LoadResult(report, run)
 
 

@@ -59,8 +59,16 @@ class Trials:
                 break
         return replace(step, tries=number + 1)
 
+    def known(self, objectives: Collection[str] | None = None) -> list[Step]:
+        """What the runs that were made say, by rate: those that hold, else their last."""
+        known = []
+        for rate, runs in sorted(self._runs.items()):
+            steps = [judged(rate, run.report, objectives, run.rested) for run in runs]
+            known.append(next((step for step in steps if step.holds), steps[-1]))
+        return known
+
     @property
-    def steps(self) -> list[Step]:
+    def runs(self) -> list[Step]:
         """Every run that counted, by rate, judged by the lag and what came out alone."""
         return [judged(rate, run.report, ()) for rate, runs in sorted(self._runs.items()) for run in runs]
 

@@ -42,6 +42,13 @@ def test_the_search_ends() -> None:
     }
 
 
+def test_a_search_goes_on_where_earlier_ones_ended() -> None:
+    known = [Step(500, (), report()), Step(1_000, (), report()), Step(2_000, ("slow",), report())]
+    steps = list(search(lambda rate: Step(rate, ("slow",) * (rate > 1_300), report()), bounds(), known))
+    assert [step.rate for step in steps] == [1_500, 1_250, 1_375]
+    assert not list(search(lambda rate: Step(rate, (), report()), bounds(within=1), known))
+
+
 def test_no_rate_is_tried_of_a_system_that_is_still_at_work() -> None:
     steps = list(search(lambda rate: Step(rate, ("slow",) * (rate > 600), report(), rested=rate < 600), bounds()))
     assert [step.rate for step in steps] == [500, 1_000]

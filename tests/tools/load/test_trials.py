@@ -1,13 +1,15 @@
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from loadtest.workload.scenario import read_scenario
 from pipeline.settings import load_settings
 from pipeline.tools.load import resources, trials
-from pipeline.tools.load.resources import Rest
+from pipeline.tools.load.resources import OtherWork, Rest
 from pipeline.tools.load.run import LoadRequest, LoadResult, Target
 from pipeline.tools.load.trials import Progress, Trials
 from pipeline.tools.system.identity import Usage
@@ -49,7 +51,8 @@ def test_a_rate_that_does_not_hold_is_tried_again(monkeypatch: pytest.MonkeyPatc
     assert (made.step(500).holds, made.step(500).tries, len(asked)) == (True, 2, 2)
     assert (made.step(1_000).holds, made.step(1_000).tries, len(asked)) == (False, 2, 4)
     assert made.step(1_000, ()).holds and made.step(1_000, ()).tries == 1  # the lag alone: no run more
-    assert [step.rate for step in made.steps] == [500, 500, 1_000, 1_000] and len(asked) == 4
+    assert [step.rate for step in made.runs] == [500, 500, 1_000, 1_000] and len(asked) == 4
+    assert [(step.rate, step.holds) for step in made.known()] == [(500, True), (1_000, False)]
 
 
 def test_what_has_not_come_out_is_still_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,3 +70,19 @@ def test_processes_are_at_rest_when_they_use_what_they_used_before(monkeypatch: 
     assert not rest.wait(0)  # busy all the time
     assert not rest.wait(60, lambda: True)
     assert Rest({}).wait(0)  # of processes nobody knows
+
+
+def test_what_others_use_is_what_the_machine_uses_and_its_own_processes_do_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ticks = os.sysconf("SC_CLK_TCK")
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(resources, "STAT", stat)
+    assert OtherWork(()).cores() is None
+    cpu_s, clock_s = iter([3.0, 7.0]), iter([0.0, 10.0])
+    monkeypatch.setattr(resources, "usage_of", lambda _pid: Usage(None, None, next(cpu_s)))
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock_s))
+    stat.write_text(f"cpu {10 * ticks} 0 0 {500 * ticks} 0 0 0 0 0 0\ncpu0 1 2\n", encoding="ascii")
+    others = OtherWork((os.getpid(),))
+    stat.write_text(f"cpu {16 * ticks} {ticks} 0 {900 * ticks} {9 * ticks} 0 0 0 0 0\ncpu0 1 2\n", encoding="ascii")
+    assert others.cores() == pytest.approx((7 - 4) / 10)
