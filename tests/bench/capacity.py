@@ -78,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--start", type=float, default=8_000.0, help="records a second to start with")
     parser.add_argument("--seconds", type=float, default=15.0, help="of each run; a third does not count")
-    parser.add_argument("--within", type=float, default=0.25, help="how close to each other the ends must be")
+    parser.add_argument("--within", type=float, default=0.4, help="how close to each other the ends must be")
     parser.add_argument("--quick", action="store_true", help="one rate for six seconds, to var/performance")
     arguments = parser.parse_args()
     os.environ.update(WITHOUT_WAITING)

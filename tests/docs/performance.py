@@ -243,7 +243,7 @@ def capacity(document: Document) -> str:
             run["alerts"],
             f"{run['lag_slope_per_s']:+,.0f} ± {run['lag_slope_error_per_s']:,.0f}",
             _ms(run["generator_behind_p99_ms"]),
-            f"{run['other_work_cores'] or 0:.2f}",
+            "–" if run["other_work_cores"] is None else f"{run['other_work_cores']:.2f}",
         )
         for run in quietest(document["runs"])
     ]
