@@ -30,7 +30,8 @@ SOON = {  # a leader is on its way; which of these is said depends on who has he
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
 }
-MAX_MESSAGE_BYTES = 8_388_608  # a batch of 4,096 rows with features is 1.5 MB; the clients send no more than this
+# A message of 4,096 rows with features has some .8 MB, packed; the clients send no more than this.
+MAX_MESSAGE_BYTES = 8_388_608
 
 
 @dataclass(frozen=True, slots=True)

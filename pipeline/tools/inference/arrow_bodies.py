@@ -1,7 +1,7 @@
 """Requests and answers as Arrow IPC streams of one record batch: rows and origins in, a column an output out.
 
 What a JSON body says beside its inputs (`id`, `outputs`, `parameters`) is a JSON document in the schema's metadata,
-under `forebay`, as in every message of ours (runtime/wire/batches.py).
+under `forebay`.
 
 Nothing in a stream makes the server take much more memory than a body may have: the flatbuffers before columns are
 small, and what a schema describes is counted before it is made (tables and texts in it may be shared, so that 14 KB
