@@ -29,8 +29,8 @@ PATIENCE_S = 3.0
 """How long Kafka may take to answer before a query goes on without it."""
 REQUEST_S = 10.0
 MAX_TAIL_BYTES = 1024 * 1024 * 1024
-"""Of the topics: a writer that runs commits each partition after 128 MiB at the latest; more lies there only where it
-has been away. As much again as DuckDB may take for its own half."""
+"""Of the topics, unpacked: a writer that runs commits each partition after 128 MiB at the latest; more lies there only
+where it has been away. As much again as DuckDB may take for its own half."""
 
 
 @dataclass
@@ -119,7 +119,6 @@ class _Tail:
                 continue
             self._consumer.assign(of_topic)
             for message in tail.read_to(self._consumer, topic, ends):
-                self._bytes += len(message.value() or b"")
                 if self._bytes > MAX_TAIL_BYTES:
                     self._not_read(
                         f"topic {topic}: the archive is more than {MAX_TAIL_BYTES >> 20} MiB behind; the newest rows "
@@ -168,7 +167,7 @@ class _Tail:
         try:
             if position.topic == self._settings.topics.rejects:
                 rows = read_rejects(payload, position)
-                self._into.add(rows.slice(progress.rejects_skip) if position.offset == progress.rejects_next else rows)
+                self._add(rows.slice(progress.rejects_skip) if position.offset == progress.rejects_next else rows)
                 return
             scored = read_scored(payload, position)
         except (BadData, SchemaMismatch) as error:
@@ -185,7 +184,11 @@ class _Tail:
             )
             return
         self._archived[position.partition] = replace(progress, seq_next=seq + 1)
-        self._into.add(scored.rows)
+        self._add(scored.rows)
+
+    def _add(self, rows: pa.RecordBatch) -> None:
+        self._bytes += rows.get_total_buffer_size()
+        self._into.add(rows)
 
     def _not_read(self, text: str) -> None:
         self._into.not_read.append(text)
