@@ -5,9 +5,10 @@
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,14 @@ from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.messages import CUTTING, Cutting, FeaturesMessage, split_message
 from pipeline.featurize.ordering.reorder import NO_WATERMARK
-from pipeline.featurize.sensor import Advanced, SensorInput, SensorState, advance_sensors, tight_sensors
+from pipeline.featurize.sensor import (
+    Advanced,
+    MessageInput,
+    SensorInput,
+    SensorState,
+    advance_messages,
+    tight_sensors,
+)
 from pipeline.featurize.sensor_retention import cuts, expired, heard, retained
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
@@ -85,6 +93,57 @@ def frontier(state: PartitionState) -> RawPosition | None:
     return min(lowest, default=None)
 
 
+class FlowsMessage(NamedTuple):
+    """A message of `flows`: its batch (`flow` schema, in raw order), its facts, its offset, and what a features message
+    of what it releases may hold.
+    """
+
+    flows: pa.RecordBatch
+    facts: FlowsFacts
+    offset: int
+    cutting: Cutting = CUTTING
+
+
+Step = Generator[MessageInput, Advanced, tuple[PartitionState, list[FeaturesMessage]]]
+"""A partition's way through a message, which yields what is to be taken through its sensors: mostly all at once."""
+
+
+class SiteRules(NamedTuple):
+    """What is set for sites.
+
+    lateness_of, stitch_of: lateness and stitching window (0: records are not merged) in us of a site; calendars: which
+    rows have windows of their own; learning_of: for how long the sensors of a site learn.
+    """
+
+    lateness_of: Callable[[str], int]
+    stitch_of: Callable[[str], int] = lambda _site: 0
+    calendars: Calendars = NO_CALENDARS
+    learning_of: Callable[[str], Learning] = lambda _site: SHIPPED_LEARNING
+
+
+def advance_partitions(
+    messages: Sequence[tuple[PartitionState, FlowsMessage]], rules: SiteRules
+) -> list[tuple[PartitionState, list[FeaturesMessage]]]:
+    """Take a message of each of several partitions of one feature set through their sensors together.
+
+    What comes of each is what `advance_partition` gives, bit for bit: it costs less, for what a message costs whatever
+    it holds is paid once.
+    """
+    steps = [_step(state, message, rules) for state, message in messages]
+    done = dict[int, tuple[PartitionState, list[FeaturesMessage]]]()
+    advanced: Mapping[int, Advanced | None] = dict.fromkeys(range(len(steps)))
+    while advanced:
+        inputs = dict[int, MessageInput]()
+        for number, of_message in advanced.items():
+            try:
+                inputs[number] = steps[number].send(of_message)  # type: ignore[arg-type]  # None to begin with
+            except StopIteration as end:
+                done[number] = end.value
+        came = advance_messages(list(inputs.values()), calendars=rules.calendars) if inputs else []
+        advanced = dict(zip(inputs, came, strict=True))
+    return [done[number] for number in range(len(steps))]
+
+
 def advance_partition(
     state: PartitionState,
     flows: pa.RecordBatch,
@@ -102,18 +161,10 @@ def advance_partition(
     ----------
     state
         What the partition's earlier messages left; it is taken over.
-    flows, facts, flows_offset
-        The message's batch (`flow` schema, in raw order), its facts, and its offset in `flows`.
-    lateness_of
-        Lateness in us of a site.
-    stitch_of
-        Stitching window in us of a site; 0: records are not merged.
-    calendars
-        Which rows have windows of their own.
-    learning_of
-        For how long the sensors of a site learn.
-    cutting
-        What one features message may hold.
+    flows, facts, flows_offset, cutting
+        As in FlowsMessage.
+    lateness_of, stitch_of, calendars, learning_of
+        As in SiteRules.
 
     Returns
     -------
@@ -122,6 +173,13 @@ def advance_partition(
     Their rows in order: on-time flows of all sensors, sensors in name order, each in event-time order; late flows after
     them, in raw order.
     """
+    message = FlowsMessage(flows, facts, flows_offset, cutting)
+    [advanced] = advance_partitions([(state, message)], SiteRules(lateness_of, stitch_of, calendars, learning_of))
+    return advanced
+
+
+def _step(state: PartitionState, message: FlowsMessage, rules: SiteRules) -> Step:
+    flows, facts = message.flows, message.facts
     rows_of, end_us = _by_sensor(flows), flows.column("end_ts_us").to_numpy()
     bounds = [0, *cuts(state.newest_us, state.heard_us, rows_of, end_us, state.idle), len(flows)]
     after, messages = state, list[FeaturesMessage]()
@@ -130,17 +188,15 @@ def advance_partition(
         part = replace(facts, records=facts.records if number == 0 else 0)
         if not is_last:
             part = replace(part, rejected=0, ended=(), silent=(), commands=())
-        after, rows, whole = _advance_rows(
-            after, cut, rows_of_cut, part, flows_offset, lateness_of, stitch_of, calendars, learning_of
-        )
+        after, rows, whole = yield from _step_of_rows(after, cut, rows_of_cut, part, message.offset, rules)
         if not is_last:
             whole = replace(whole, through=None, frontier=_lowest(whole.frontier, flows, bounds[number + 1]))
-        messages += split_message(rows, whole, cutting)
+        messages += split_message(rows, whole, message.cutting)
         after = replace(after, seq=state.seq + len(messages))
     if after.seq // TIGHTEN_EVERY > state.seq // TIGHTEN_EVERY:  # one flows message may count for several
         after = replace(after, sensors=tight_sensors(after.sensors))
     touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
-    watermarks = _watermarks_to_send(state, after, touched, messages, lateness_of)
+    watermarks = _watermarks_to_send(state, after, touched, messages, rules.lateness_of)
     messages[-1] = messages[-1]._replace(facts=replace(messages[-1].facts, watermarks=watermarks))
     return after, messages
 
@@ -157,17 +213,14 @@ def _cuts(
         yield cut, _by_sensor(cut)
 
 
-def _advance_rows(
+def _step_of_rows(
     state: PartitionState,
     flows: pa.RecordBatch,
     rows_of: Mapping[SensorName, npt.NDArray[np.int64]],
     facts: FlowsFacts,
     flows_offset: int,
-    lateness_of: Callable[[str], int],
-    stitch_of: Callable[[str], int],
-    calendars: Calendars,
-    learning_of: Callable[[str], Learning],
-) -> tuple[PartitionState, pa.RecordBatch, FeaturesFacts]:
+    rules: SiteRules,
+) -> Generator[MessageInput, Advanced, tuple[PartitionState, pa.RecordBatch, FeaturesFacts]]:
     """Take flows, `rows_of` each sensor, through their sensors among which no sensor expires before a flow of its own:
     the state after them, with its seq unchanged, the rows released, and the facts of a message that holds all of them,
     without watermarks.
@@ -175,10 +228,10 @@ def _advance_rows(
     newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
     over = {*facts.ended, *(state.idle - rows_of.keys())}
     silenced = [name for name in expired(newest_us, heard_us) if name not in over]
-    inputs = _inputs(state, rows_of, facts, silenced, lateness_of, stitch_of, learning_of)
+    inputs = _inputs(state, rows_of, facts, silenced, rules)
     advanced = Advanced([], empty("features", state.feature_set.width), ())
     if inputs:
-        advanced = advance_sensors(list(inputs.values()), flows, calendars=calendars)
+        advanced = yield MessageInput(list(inputs.values()), flows)
     rows, sensors = advanced.rows, {**state.sensors, **dict(zip(inputs, advanced.states, strict=True))}
     # A sensor that is named in a mark alone has nothing to remember.
     idle = {name: each.baseline.phase for name, each in sensors.items() if each.is_idle and each.baseline.is_remembered}
@@ -212,9 +265,7 @@ def _inputs(
     rows_of: Mapping[SensorName, npt.NDArray[np.int64]],
     facts: FlowsFacts,
     silenced: Sequence[SensorName],
-    lateness_of: Callable[[str], int],
-    stitch_of: Callable[[str], int],
-    learning_of: Callable[[str], Learning],
+    rules: SiteRules,
 ) -> dict[SensorName, SensorInput]:
     """What flows and marks hold for each sensor that they touch, and for those that are silenced; by name."""
     no_rows = np.zeros(0, np.int64)
@@ -222,12 +273,12 @@ def _inputs(
         name: SensorInput(
             state.sensors.get(name) or SensorState.empty(state.feature_set),
             rows_of.get(name, no_rows),
-            lateness_of(name[0]),
+            rules.lateness_of(name[0]),
             name in facts.ended or name in silenced,
             name in facts.silent,
-            stitch_of(name[0]),
+            rules.stitch_of(name[0]),
             name[0],
-            learning_of(name[0]),
+            rules.learning_of(name[0]),
             name[1],
         )
         for name in sorted({*rows_of, *facts.ended, *facts.silent, *silenced})

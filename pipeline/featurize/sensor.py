@@ -1,7 +1,8 @@
 """Sensors' featurize: flows in, flows in event-time order with their features out, and the state in between.
 
 What costs the same for few rows as for many (columns gathered, made into arrays, into features) is done once for all
-sensors of a message, and so is their order; only windows and baselines are computed sensor by sensor.
+sensors of all messages that came together, and so is their order; only windows and baselines are computed sensor by
+sensor.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,9 +35,11 @@ from schemas.learning import SHIPPED_LEARNING, Learning
 __all__ = [
     "BOUNDS",
     "LARGEST",
+    "MessageInput",
     "SensorInput",
     "SensorState",
     "advance",
+    "advance_messages",
     "advance_sensors",
     "featurize_file",
     "featurize_file_rows",
@@ -103,6 +106,16 @@ class SensorInput(NamedTuple):
     sensor: str = ""
 
 
+class MessageInput(NamedTuple):
+    """What a message holds: of each sensor that it touches, and its flows, of the `flow` schema in raw order.
+
+    The flows are not written to, and held in memory as long as one of them waits.
+    """
+
+    sensors: Sequence[SensorInput]
+    flows: pa.RecordBatch
+
+
 class Advanced(NamedTuple):
     """What came of sensors' flows: the states after them, the released rows, and the notices of their baselines."""
 
@@ -145,27 +158,38 @@ def advance_sensors(
     max_waiting: int = MAX_WAITING,
     calendars: Calendars = NO_CALENDARS,
 ) -> Advanced:
+    """`advance_messages` of one message."""
+    return advance_messages([MessageInput(inputs, flows)], bounds, max_waiting, calendars)[0]
+
+
+def advance_messages(
+    messages: Sequence[MessageInput],
+    bounds: Bounds = BOUNDS,
+    max_waiting: int = MAX_WAITING,
+    calendars: Calendars = NO_CALENDARS,
+) -> list[Advanced]:
     """Take sensors' next flows and give back those that are released, with features.
 
     Parameters
     ----------
-    inputs
-        One or more sensors, all of one feature set.
-    flows
-        Batch of the `flow` schema, in raw order; not written to, and held in memory as long as one of its flows waits.
+    messages
+        Each of one or more sensors that are in no other message; all of one feature set.
     calendars
         A flow is taken through the windows of the calendar its end falls under, and of no other.
 
     Returns
     -------
-    The new states, and a batch of the `features` schema with the feature matrix last: each sensor's on-time flows
-    sorted by (end_ts_us, record_id, raw position), sensors as in `inputs`; then all late flows in raw order. Values do
-    not depend on how the log is cut into batches, or on what other sensors there are.
+    Of each message the new states, and a batch of the `features` schema with the feature matrix last: each sensor's
+    on-time flows sorted by (end_ts_us, record_id, raw position), sensors as in its input; then all its late flows in
+    raw order. Values do not depend on how the log is cut into batches, on what other sensors there are, or on what
+    other messages.
     """
-    pool = Pool((sensor.state.waiting for sensor in inputs), flows)
-    ordered = _ordered(inputs, pool, flows, max_waiting)
-    released = _released(ordered, pool)
-    leaving, on_time = released.flows, released.on_time
+    inputs = [sensor for message in messages for sensor in message.sensors]
+    pool = Pool((sensor.state.waiting for sensor in inputs), *(message.flows for message in messages))
+    ordered = _ordered(messages, pool, max_waiting)
+    message_of = np.repeat(np.arange(len(messages)), [len(message.sensors) for message in messages])
+    released = _released(ordered, pool, message_of)
+    leaving, late = released.flows, released.late_by_us > 0
     feature_set = inputs[0].state.feature_set
     computation = COMPUTATIONS[feature_set.name]
     matrix = np.empty((len(leaving), feature_set.width), np.float32)
@@ -179,78 +203,110 @@ def advance_sensors(
         for number in numbers if len(order) else ():  # most sensors of a message may release nothing
             chosen, name = order if calendar_of is None else order[calendar_of == number], calendars.names[number]
             before = windows[name] if name in windows else computation.empty()
-            windows[name] = computation.windows(before, rows, chosen, chosen >= on_time, bounds, matrix)
+            windows[name] = computation.windows(before, rows, chosen, late[chosen], bounds, matrix)
         windows_of.append(windows)
     of_sensors = [
         SensorBaseline(sensor.state.baseline, (sensor.site, sensor.sensor), sensor.learning) for sensor in inputs
     ]
     read = rows if isinstance(rows, Rows) else None
-    baselines, judged, notices = judge(of_sensors, released.orders, on_time, leaving, read, matrix, feature_set)
-    states = _after(inputs, ordered, pool, windows_of, baselines, end_us)
+    baselines, judged, notices = judge(of_sensors, released.orders, late, leaving, read, matrix, feature_set)
+    states = _after(inputs, ordered, pool, windows_of, baselines, end_us[released.on_time])
     columns = [*leaving.columns, pa.array(released.late_by_us), *judged, matrix_column(matrix)]
     rows_out = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
-    return Advanced(states, rows_out, tuple(notices))
+    return _message_by_message(messages, states, rows_out, notices, released)
+
+
+def _message_by_message(
+    messages: Sequence[MessageInput],
+    states: Sequence[SensorState],
+    rows: pa.RecordBatch,
+    notices: Sequence[Sequence[Notice]],
+    released: "Released",
+) -> list[Advanced]:
+    """What came of all messages' sensors as what came of each message."""
+    advanced, first, start = [], 0, 0
+    for message in messages:
+        last = first + len(message.sensors)
+        end = start + sum(map(len, released.orders[first:last]))
+        # On the wire a slice may end with what lies behind it in memory; copied, it does not.
+        whole = rows if len(messages) == 1 else pa.concat_batches([rows.slice(start, end - start)])
+        told = tuple(notice for of_sensor in notices[first:last] for notice in of_sensor)
+        advanced.append(Advanced(list(states[first:last]), whole, told))
+        first, start = last, end
+    return advanced
 
 
 class Released(NamedTuple):
-    """Flows that leave: of `flow`, each sensor's on-time ones, sensors in turn, then all late ones in raw order.
+    """Flows that leave: of `flow`, message by message each sensor's on-time ones, sensors in turn, then all late ones
+    in raw order.
 
-    bases (sensors + 1,): where each sensor's on-time flows begin, and where they end. late_by_us (n,): 0 on time.
-    orders: of each sensor the indices of its flows in the order they count, late ones where they came.
+    on_time: where the on-time flows are, sensor by sensor. late_by_us (n,): 0 on time. orders: of each sensor the
+    indices of its flows in the order they count, late ones where they came.
     """
 
     flows: pa.RecordBatch
-    bases: Ints
+    on_time: Ints
     late_by_us: Ints
     orders: list[Ints]
 
-    @property
-    def on_time(self) -> int:
-        """How many flows are on time."""
-        return int(self.bases[-1])
 
-
-def _released(ordered: Ordered, pool: Pool) -> Released:
-    """The flows that sensors release, records of one flow merged."""
+def _released(ordered: Ordered, pool: Pool, message_of: Ints) -> Released:
+    """The flows that sensors, of which message_of (k,) says the message, release, records of one flow merged."""
     order, bases, late = ordered.order, ordered.order.released_bounds, np.sort(ordered.late)
-    leaving = pool.rows(np.concatenate((ordered.released, late)))
+    indices = np.concatenate((ordered.released, late))
+    place = np.arange(len(indices))  # of each of these, where it leaves
+    late_of = message_of[np.repeat(np.arange(len(message_of)), np.diff(order.late_bounds))]
+    if len(late) and message_of[-1] > 0:
+        # Late flows are new, and lie in the pool message by message: sorted, they are of these messages in turn.
+        message = np.concatenate((np.repeat(message_of, np.diff(bases)), late_of))
+        sequence = np.argsort(message, kind="stable")
+        place[sequence] = np.arange(len(indices))
+        indices = indices[sequence]
+    leaving = pool.rows(indices)
     if len(order.joining):
-        leaving = merge_records(leaving, pool.rows(ordered.indices[order.joining]), order.into)
+        leaving = merge_records(leaving, pool.rows(ordered.indices[order.joining]), place[order.into])
         # Merged rows lie in memory differently, and the wire would show it; copied, they do not.
         leaving = leaving.take(pa.array(np.arange(len(leaving))))
-    late_by_us, counted = np.zeros(len(leaving), np.int64), np.arange(bases[-1])
+    late_by_us, counted = np.zeros(len(leaving), np.int64), place[: bases[-1]]
     if len(late):
-        late_rows = bases[-1] + np.searchsorted(late, ordered.late)
+        late_rows = place[bases[-1] + np.searchsorted(late, ordered.late)]
         late_by_us[late_rows] = order.late_by_us
         counted = np.insert(counted, np.repeat(bases[:-1], np.diff(order.late_bounds)) + order.late_after, late_rows)
     bounds = (bases + order.late_bounds).tolist()
-    return Released(leaving, bases, late_by_us, [counted[start:end] for start, end in pairwise(bounds)])
+    orders = [counted[start:end] for start, end in pairwise(bounds)]
+    return Released(leaving, place[: bases[-1]], late_by_us, orders)
 
 
-def _ordered(inputs: Sequence[SensorInput], pool: Pool, flows: pa.RecordBatch, max_waiting: int) -> Ordered:
-    """All sensors' flows in event-time order: those that wait, and those that came in `flows`, all in the pool."""
+def _new_keys(message: MessageInput) -> tuple[Ints, Keys]:
+    """Where a message's flows are in it, sensor by sensor, and their keys."""
+    new, keys = np.concatenate([sensor.rows for sensor in message.sensors]), keys_of(message.flows)
+    return new, keys.at(new) if len(message.sensors) > 1 or len(new) < len(message.flows) else keys
+
+
+def _ordered(messages: Sequence[MessageInput], pool: Pool, max_waiting: int) -> Ordered:
+    """All sensors' flows in event-time order: those that wait, and those that came in messages, all in the pool."""
+    inputs = [sensor for message in messages for sensor in message.sensors]
     waiting = [sensor.state.waiting for sensor in inputs if len(sensor.state.waiting)]
-    new, keys = np.concatenate([sensor.rows for sensor in inputs]), keys_of(flows)
-    if len(inputs) > 1 or len(new) < len(flows):
-        keys = keys.at(new)
-    if waiting:
-        keys = concatenated([*(each.keys for each in waiting), keys])
-    indices = np.concatenate([*(pool.indices_of(each) for each in waiting), pool.start_of(flows) + new])
+    came = [_new_keys(message) for message in messages]
+    keys = [*(each.keys for each in waiting), *(keys for _, keys in came)]
+    new = [pool.start_of(message.flows) + rows for message, (rows, _) in zip(messages, came, strict=True)]
+    indices = np.concatenate([*(pool.indices_of(each) for each in waiting), *new])
     sensors = Sensors(
         np.array([sensor.state.latest_us for sensor in inputs], np.int64),
         np.array([sensor.lateness_us for sensor in inputs], np.int64),
         np.array([sensor.ended or sensor.silent for sensor in inputs], np.bool_),
         np.array([sensor.window_us for sensor in inputs], np.int64),
     )
+    together = concatenated(keys) if len(keys) > 1 else keys[0]
     order = reorder(
-        keys,
+        together,
         np.array([len(sensor.state.waiting) for sensor in inputs], np.int64),
         np.array([len(sensor.rows) for sensor in inputs], np.int64),
         sensors,
         max_waiting,
         lambda chosen: pool.rows(indices[chosen], pairing.COLUMNS),
     )
-    return Ordered(indices, keys, order)
+    return Ordered(indices, together, order)
 
 
 def _after(
@@ -261,7 +317,7 @@ def _after(
     baselines: Sequence[Baseline],
     end_us: Ints,
 ) -> list[SensorState]:
-    """The sensors' states after a batch; end_us: of the flows that left, first those on time, sensor by sensor."""
+    """The sensors' states after their flows; end_us: of those that left on time, sensor by sensor."""
     order = ordered.order
     waiting_of = waiting_in(pool, ordered.keys.at(order.waiting), ordered.indices[order.waiting], order.waiting_bounds)
     released, states = order.released_bounds.tolist(), []

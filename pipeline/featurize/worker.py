@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 
 import pyarrow as pa
 
@@ -11,10 +12,13 @@ from pipeline.contracts.notices import KINDS
 from pipeline.errors import Failed
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
-from pipeline.featurize.messages import CUTTING, CUTTING_BEFORE_FRAMES
+from pipeline.featurize.messages import CUTTING, CUTTING_BEFORE_FRAMES, FeaturesMessage
 from pipeline.featurize.partition import (
+    FlowsMessage,
     PartitionState,
+    SiteRules,
     advance_partition,
+    advance_partitions,
     evicted,
     phases,
     restore,
@@ -26,7 +30,7 @@ from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.featurize.windows.calendars import Calendars
 from pipeline.runtime import heap
 from pipeline.runtime.faust import worker
-from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.telemetry import Telemetry, configure, start
 from pipeline.runtime.wire.batches import CONTENT_TYPE, blank_row
 from pipeline.runtime.wire.messages import is_framed, read, write
@@ -35,22 +39,22 @@ from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.settings import Settings
 
 
-class Featurize:
+class Featurize(Stage[PartitionState]):
     """What the shell runs: a features message for every flows message, more where it released much, each with a seq."""
 
     name = "featurize"
     packs = True
+    gathers = True
 
     def __init__(self, settings: Settings, telemetry: Telemetry) -> None:
         self.source = settings.topics.flows
         self.pointers = settings.topics.featurize_state
         self._features = settings.topics.features
         self._baselines = settings.topics.baselines
-        self._lateness_of = settings.lateness_of
         self._feature_set = named(settings.feature_set, live=True)
-        self._stitch_of = settings.stitch_of
-        self._calendars = Calendars(settings.calendars)
-        self._learning_of = settings.learning_of
+        self._rules = SiteRules(
+            settings.lateness_of, settings.stitch_of, Calendars(settings.calendars), settings.learning_of
+        )
         self._telemetry = telemetry
         telemetry.count("forebay_late_rows", 0, site="", sensor="")
         for kind in KINDS:
@@ -90,42 +94,60 @@ class Featurize:
 
     def advance(self, state: PartitionState, message: Incoming) -> tuple[PartitionState, Sequence[Outgoing]]:
         """One flows message; BadData, BadEnvelope or SchemaMismatch where it is none: a fault, as ingest wrote it."""
-        with self._telemetry.span("featurize flows", message.headers.get(TRACEPARENT)) as span:
-            started = time.perf_counter()
-            position = MessagePosition(self.source, message.partition, message.offset)
-            flows, facts = read(message.value, FlowsFacts, position)
-            sensors = len(state.sensors)
-            after, messages = advance_partition(
-                state,
-                flows,
-                facts,
-                message.offset,
-                self._lateness_of,
-                self._stitch_of,
-                self._calendars,
-                self._learning_of,
-                CUTTING if is_framed(message.value) else CUTTING_BEFORE_FRAMES,
+        [advanced] = self.advance_together([(state, message)])
+        return advanced
+
+    def advance_together(
+        self, messages: Sequence[tuple[PartitionState, Incoming]]
+    ) -> Sequence[tuple[PartitionState, Sequence[Outgoing]]]:
+        """A flows message of each of several partitions, in one step; raises what `advance` does."""
+        started, outgoing = time.perf_counter(), list[list[Outgoing]]()
+        with ExitStack() as spans:
+            span_of = [
+                spans.enter_context(self._telemetry.span("featurize flows", message.headers.get(TRACEPARENT)))
+                for _, message in messages
+            ]
+            came = [self._read(message) for _, message in messages]
+            before = [(state, len(state.sensors)) for state, _ in messages]
+            advanced = advance_partitions(
+                [(state, flows) for (state, _), flows in zip(before, came, strict=True)], self._rules
             )
-            payloads = [write(features.rows, features.facts) for features in messages]
-            rows = sum(features.rows.num_rows for features in messages)
-            span.set("rows", rows)
-            headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
-        self._telemetry.stage.rows_in(flows.num_rows)
-        self._telemetry.stage.rows_out(rows)
+            for span, (_, message), (_, features) in zip(span_of, messages, advanced, strict=True):
+                span.set("rows", sum(each.rows.num_rows for each in features))
+                headers = {"content-type": CONTENT_TYPE.encode(), TRACEPARENT: span.traceparent.encode()}
+                payloads = [write(each.rows, each.facts) for each in features]
+                outgoing.append([Outgoing(self._features, message.key, payload, headers) for payload in payloads])
+        for (_, message), flows, (_, sensors), (after, features), out in zip(
+            messages, came, before, advanced, outgoing, strict=True
+        ):
+            self._telemetry.stage.rows_in(flows.flows.num_rows)
+            out += self._count(message.partition, sensors, after, features)
+        for _ in messages:
+            self._telemetry.stage.batch((time.perf_counter() - started) / len(messages))
+        return [(after, out) for (after, _), out in zip(advanced, outgoing, strict=True)]
+
+    def _read(self, message: Incoming) -> FlowsMessage:
+        position = MessagePosition(self.source, message.partition, message.offset)
+        flows, facts = read(message.value, FlowsFacts, position)
+        return FlowsMessage(
+            flows, facts, message.offset, CUTTING if is_framed(message.value) else CUTTING_BEFORE_FRAMES
+        )
+
+    def _count(
+        self, partition: int, sensors: int, after: PartitionState, messages: Sequence[FeaturesMessage]
+    ) -> list[Outgoing]:
+        """Count what came of a message, before which the partition had so many sensors; its notices."""
         for features in messages:
+            self._telemetry.stage.rows_out(features.rows.num_rows)
             self._count_late(features.rows)
         self._telemetry.count("forebay_sensors_evicted", sum(len(features.facts.evicted) for features in messages))
-        self._telemetry.gauge("forebay_sensors", len(after.sensors) - len(after.idle), partition=str(message.partition))
-        self._telemetry.stage.batch(time.perf_counter() - started)
-        outgoing = [Outgoing(self._features, message.key, payload, headers) for payload in payloads]
+        self._telemetry.gauge("forebay_sensors", len(after.sensors) - len(after.idle), partition=str(partition))
         notices = [notice for features in messages for notice in features.facts.notices]
         for kind, count in Counter(notice.kind for notice in notices).items():
             self._telemetry.count("forebay_baseline_notices", count, kind=kind)
         if notices or len(after.sensors) != sensors:
-            self._count_phases(message.partition, after)  # no sensor changes its phase without a notice
-        return after, outgoing + [
-            Outgoing(self._baselines, notice.key.encode(), notice.payload()) for notice in notices
-        ]
+            self._count_phases(partition, after)  # no sensor changes its phase without a notice
+        return [Outgoing(self._baselines, notice.key.encode(), notice.payload()) for notice in notices]
 
     def _count_late(self, rows: pa.RecordBatch) -> None:
         late = rows.column("late_by_us").to_numpy() != 0

@@ -34,8 +34,8 @@ from pipeline.settings import Settings
 IDLE_S = 0.1
 GATHERED_WITHIN = 0.2
 """Of `gather_ms`: so long the worker waits, from a group's first message, for those of the other partitions. Ingest
-sends a message to each at once, featurize passes them on one after the other, and a transaction costs here and at the
-broker as much for one as for all (docs/adr/0049)."""
+sends a message to each at once, they do not come from featurize at once, and a transaction costs here and at the broker
+as much for one as for all (docs/adr/0049)."""
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 30.0

@@ -84,7 +84,9 @@ class Judging:
         read, began = rows_of(flows), time.process_time()
         sensor = SensorBaseline(self.baseline, NAME, self.learning)
         order = np.arange(len(rows))
-        [self.baseline], _, _ = judge([sensor], [order], len(rows), flows, read, features, FEATURE_SET)
+        [self.baseline], _, _ = judge(
+            [sensor], [order], np.zeros(len(rows), np.bool_), flows, read, features, FEATURE_SET
+        )
         self.took_s += time.process_time() - began
 
     def advance(self, prepared: tuple[FlowBatch, npt.NDArray[np.int64]]) -> None:

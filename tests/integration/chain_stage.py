@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.faust.worker import run
 from pipeline.runtime.telemetry import configure, start
 from pipeline.settings import Settings, load_settings
@@ -29,9 +29,8 @@ def line(state: Chain) -> bytes:
     return b"%d %s" % (state.seq - 1, state.digest.hex().encode())
 
 
-class ChainRoom:
+class ChainRoom(Stage[Chain]):
     name = "chain"
-    packs = False
 
     def __init__(self, settings: Settings) -> None:
         self.source = settings.topics.flows

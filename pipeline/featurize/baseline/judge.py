@@ -54,40 +54,39 @@ def flow_batch(flows: pa.RecordBatch, matrix: npt.NDArray[np.float32], rows: Row
 def judge(
     sensors: Sequence[SensorBaseline],
     orders: Sequence[Order],
-    on_time: int,
+    late: npt.NDArray[np.bool_],
     flows: pa.RecordBatch,
     rows: Rows | None,
     matrix: npt.NDArray[np.float32],
     feature_set: FeatureSet,
-) -> tuple[list[Baseline], list[pa.Array], list[Notice]]:
+) -> tuple[list[Baseline], list[pa.Array], list[list[Notice]]]:
     """Take sensors' flows through their baselines, which are taken over.
 
     Parameters
     ----------
     sensors, orders
         Of each sensor: what is usual there, and its flows in the order they count.
-    on_time
-        Flows from this index on are late: they are judged and not learnt.
+    late
+        (n,) flows that are judged and not learnt.
     flows, rows, matrix, feature_set
         The batch (n flows), its `rows_of` where it is at hand, their features (n, F), and what these are.
 
     Returns
     -------
-    The new baselines; COLUMNS in order, n values each, null where the feature set has no coordinates; and the notices.
+    The new baselines; COLUMNS in order, n values each, null where the feature set has no coordinates; and the notices
+    of each sensor.
     """
     if not has_baselines(feature_set) or not flows.num_rows:
         types = [load("features").field(name).arrow.type for name in COLUMNS]
         nothing = [pa.nulls(flows.num_rows, of_type) for of_type in types]
-        return [sensor.baseline for sensor in sensors], nothing, []
+        return [sensor.baseline for sensor in sensors], nothing, [[] for _ in sensors]
     batch = flow_batch(flows, matrix, rows)
     judged = nothing_judged(flows.num_rows)
-    after, notices = list[Baseline](), list[Notice]()
+    after, notices = list[Baseline](), list[list[Notice]]()
     for sensor, order in zip(sensors, orders, strict=True):
-        baseline, of_sensor = advance(
-            sensor.baseline, sensor.name, order, order >= on_time, batch, judged, sensor.learning
-        )
+        baseline, of_sensor = advance(sensor.baseline, sensor.name, order, late[order], batch, judged, sensor.learning)
         after.append(baseline)
-        notices += of_sensor
+        notices.append(of_sensor)
     seen = judged.seen
     arrays = (
         judged.phase,

@@ -5,7 +5,7 @@ nothing. The order of saving is the promise (design: State): what a saved positi
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic
 
@@ -228,11 +228,22 @@ class Partitions(Generic[State]):
 
     # ---- advancing
 
-    def advance(self, message: Incoming, before: int = -1) -> bool:
-        """One message; False where it is not one to process: of another's partition, or before the position.
+    def advance(self, messages: Sequence[tuple[Incoming, int]]) -> None:
+        """A message of each of several partitions; left out are those of others' partitions, or before the position.
 
-        `before` is the offset of the message that was fetched just before it; SequenceGap where that one never came.
+        With each the offset of the message that was fetched just before it; SequenceGap where that one never came.
         """
+        ours = [message for message, before in messages if self._is_next(message, before)]
+        states = [self._owned[message.partition].state for message in ours]
+        advanced = self.stage.advance_together(list(zip(states, ours, strict=True)))
+        for message, (state, outgoing) in zip(ours, advanced, strict=True):
+            owned = self._owned[message.partition]
+            self._emitter.emit(message.partition, list(outgoing))
+            failpoints.reached(f"{self.stage.name}.emitted")
+            owned.state = state
+            owned.position = message.offset + 1
+
+    def _is_next(self, message: Incoming, before: int) -> bool:
         owned = self._owned.get(message.partition)
         if owned is None or message.offset < owned.position:
             self._telemetry.count("forebay_messages_dropped", stage=self.stage.name)
@@ -243,11 +254,6 @@ class Partitions(Generic[State]):
                 f"and never came, the position is {owned.position}; start the worker again, it reads on "
                 "from its saved state"
             )
-        state, outgoing = self.stage.advance(owned.state, message)
-        self._emitter.emit(message.partition, list(outgoing))
-        failpoints.reached(f"{self.stage.name}.emitted")
-        owned.state = state
-        owned.position = message.offset + 1
         return True
 
     @property

@@ -46,6 +46,8 @@ class Stage(Protocol[State]):
     """Compacted topic of its pointer records."""
     packs: bool = False
     """Whether what it sends is compressed already, as the messages between stages are (wire/framing.py)."""
+    gathers: bool = False
+    """Whether messages of several partitions cost it less together, so that waiting a moment for them pays."""
 
     def restore(self, partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> State:
         """The state in a snapshot and its parts; None is the start."""
@@ -72,3 +74,9 @@ class Stage(Protocol[State]):
 
     def advance(self, state: State, message: Incoming) -> tuple[State, Sequence[Outgoing]]:
         """One message: the state after it and what is to be sent. An exception stops the worker."""
+
+    def advance_together(
+        self, messages: Sequence[tuple[State, Incoming]]
+    ) -> Sequence[tuple[State, Sequence[Outgoing]]]:
+        """A message of each of several partitions: of each what `advance` gives."""
+        return [self.advance(state, message) for state, message in messages]

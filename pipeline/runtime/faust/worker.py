@@ -6,7 +6,7 @@ What Faust does here: group membership, rebalancing, fetching, the agent. What i
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
@@ -40,6 +40,12 @@ STOP_WITHIN_S = 20.0
 # Asked to stop, a worker waits so long for Kafka to acknowledge its last messages; what it does not, the next one does
 # again. With STOP_WITHIN_S it is within the minute that Kubernetes grants.
 SAVE_ON_STOP_S = 10.0
+# Messages of several partitions that lie ready are advanced together, until they have so many bytes: what a message
+# costs whatever it holds is paid once (docs/adr/0052). Large ones would gain little, and hold up the loop.
+MAX_TOGETHER_BYTES = 262_144
+MAX_TOGETHER = 8
+# Of `gather_ms`: so long a stage that gathers waits, once a step, where not every partition's message has come.
+GATHERED_WITHIN = 0.1
 
 
 class _App(faust.App):
@@ -106,6 +112,9 @@ class Worker(Generic[State]):
         self._save_task: asyncio.Task[None] | None = None
         self._stop = kafka.stop
         self._renewing = False
+        # The next message of each of several partitions; not yet advanced, so read again after a seek.
+        self._together: dict[int, Any] = {}
+        self._gather_s = GATHERED_WITHIN * settings.gather_ms / 1000 if stage.gathers else 0.0
         self._fatal: BaseException | None = None
         self._advanced_at = time.monotonic()
         self._stall = StallDetector(settings, kafka)
@@ -200,40 +209,55 @@ class Worker(Generic[State]):
 
     async def _work(self, stream: Any) -> None:
         async for event in stream.noack().events():
-            async with self._lock:
-                if self._fatal is None and not self._stop.requested and not self._renewing:
-                    await self._expect_held(event.message)
-                    self._advance(event.message)
-                    while self._partitions.blocked and not self._stop.requested:
-                        await asyncio.to_thread(self._partitions.drain)
-            self._save_if_due()
-            if self._partitions.overdue and self._save_task is not None:
-                await asyncio.wait({self._save_task})
+            if event.message.partition in self._together:
+                await self._advance_together()
+            self._together[event.message.partition] = event.message
+            if len(self._together) == 1 and not self._is_full and stream.channel.queue.empty():
+                await asyncio.sleep(self._gather_s)
+            if self._is_full or stream.channel.queue.empty():
+                await self._advance_together()
 
-    def _advance(self, message: Any) -> None:
+    @property
+    def _is_full(self) -> bool:
+        size = sum(len(message.value or b"") for message in self._together.values())
+        return len(self._together) >= min(MAX_TOGETHER, len(self._partitions.positions)) or size >= MAX_TOGETHER_BYTES
+
+    async def _advance_together(self) -> None:
+        messages = list(self._together.values())
+        self._together.clear()
+        async with self._lock:
+            if self._fatal is None and not self._stop.requested and not self._renewing:
+                for message in messages:
+                    await self._expect_held(message)
+                self._advance(messages)
+                while self._partitions.blocked and not self._stop.requested:
+                    await asyncio.to_thread(self._partitions.drain)
+        self._save_if_due()
+        if self._partitions.overdue and self._save_task is not None:
+            await asyncio.wait({self._save_task})
+
+    def _advance(self, messages: Sequence[Any]) -> None:
         if self._fatal is not None:
             return
-        before = self._app.consumer.fetched_before(message.tp, message.offset)
-        if before is None:
-            self._telemetry.count("forebay_messages_dropped", stage=self._stage.name)
+        incoming = list[tuple[Incoming, int]]()
+        for message in messages:
+            before = self._app.consumer.fetched_before(message.tp, message.offset)
+            if before is None:
+                self._telemetry.count("forebay_messages_dropped", stage=self._stage.name)
+            else:
+                incoming.append((_incoming(message), before))
+        if not incoming:
             return
-        incoming = Incoming(
-            message.partition,
-            message.offset,
-            round(message.timestamp * 1000) * 1000,
-            message.key,
-            message.value,
-            {name: value or b"" for name, value in _pairs(message.headers)},
-        )
         self._advanced_at = time.monotonic()
         self._stall.moved()
-        self._telemetry.stage.waiting_since(incoming.timestamp_us)
+        self._telemetry.stage.waiting_since(min(message.timestamp_us for message, _ in incoming))
         try:
-            self._partitions.advance(incoming, before)
+            self._partitions.advance(incoming)
         except Exception as error:
             self._telemetry.stage.error()
-            # Nothing is skipped: the position stays before this message, and the process ends.
-            self._log.error("stopped", topic=message.topic, partition=message.partition, offset=message.offset)
+            # Nothing is skipped: the position stays before these messages, and the process ends.
+            for each, _ in incoming:
+                self._log.error("stopped", topic=self._stage.source, partition=each.partition, offset=each.offset)
             self._fatal = error
 
     async def _expect_held(self, message: Any) -> None:
@@ -251,6 +275,7 @@ class Worker(Generic[State]):
     async def _restore(self, assigned: set[Any]) -> Mapping[Any, int]:
         ours = {tp.partition: tp for tp in assigned if tp.topic == self._stage.source}
         async with self._lock:
+            self._together.clear()
             try:
                 positions = await asyncio.to_thread(self._patiently, lambda: self._partitions.restore(set(ours)))
             except Exception as error:
@@ -311,6 +336,8 @@ class Worker(Generic[State]):
         try:
             for partition in self._partitions.begin():
                 async with lock:
+                    if self._fatal is not None:  # a state may be taken over that has not led to anything
+                        return
                     captured = await asyncio.to_thread(self._partitions.capture, partition)
                 saved = await asyncio.to_thread(self._partitions.write, captured)
                 if saved is not None:
@@ -332,6 +359,17 @@ class Worker(Generic[State]):
             self._kafka.progressed()
             await self._app.consumer.commit_positions(offsets)
             failpoints.reached(f"{self._stage.name}.offsets committed")
+
+
+def _incoming(message: Any) -> Incoming:
+    return Incoming(
+        message.partition,
+        message.offset,
+        round(message.timestamp * 1000) * 1000,
+        message.key,
+        message.value,
+        {name: value or b"" for name, value in _pairs(message.headers)},
+    )
 
 
 def _pairs(headers: Any) -> Any:

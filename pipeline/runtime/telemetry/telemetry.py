@@ -113,8 +113,8 @@ class Telemetry:
     ) -> Iterator[Span]:
         """A span around one batch, named "<operation> <destination>" ("process flows").
 
-        `parent` is the incoming message's traceparent; `links` are further ones (at most 32). An exception is
-        recorded and raised again. Where spans go nowhere there is only what the message carries on.
+        `parent` is the incoming message's traceparent, None begins a trace; `links` are further ones (at most 32). An
+        exception is recorded and raised again. Where spans go nowhere there is only what the message carries on.
         """
         context = traceparent.parse(parent)
         if not self._recording:
@@ -124,7 +124,7 @@ class Telemetry:
         operation, _, destination = name.partition(" ")
         with self._tracer.start_as_current_span(
             name,
-            context=trace.set_span_in_context(trace.NonRecordingSpan(context)) if context else None,
+            context=trace.set_span_in_context(trace.NonRecordingSpan(context or trace.INVALID_SPAN_CONTEXT)),
             kind=trace.SpanKind.CONSUMER,
             links=linked,
             attributes={

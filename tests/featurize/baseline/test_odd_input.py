@@ -48,7 +48,7 @@ def test_features_that_are_no_numbers(value: float) -> None:
     flows = batch(polls(40))
     matrix = np.full((40, FEATURE_SET.width), value, np.float32)
     sensor = SensorBaseline(no_baseline(), ("plant", "left"), QUICK)
-    [baseline], said, _ = judge([sensor], [np.arange(40)], 40, flows, None, matrix, FEATURE_SET)
+    [baseline], said, _ = judge([sensor], [np.arange(40)], np.zeros(40, np.bool_), flows, None, matrix, FEATURE_SET)
     assert baseline.kinds.counts[0] == 1
     assert np.abs(baseline.kinds.points[0].astype(int)).max() == 120
     assert len(said) == len(COLUMNS) and all(array.null_count == 0 for array in said)

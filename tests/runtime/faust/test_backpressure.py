@@ -122,4 +122,5 @@ class Apart:
                 yield SimpleNamespace(message=message)
                 await asyncio.sleep(0)
 
-        return SimpleNamespace(noack=lambda: SimpleNamespace(events=events))
+        none_ready = SimpleNamespace(queue=asyncio.Queue[Any]())
+        return SimpleNamespace(noack=lambda: SimpleNamespace(events=events), channel=none_ready)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.runtime.faust import partitions as shell
 from pipeline.runtime.faust.partitions import Partitions
-from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.state import pointers
 from pipeline.runtime.state.pointers import Pointer
@@ -21,11 +21,10 @@ from pipeline.settings import Settings, load_settings
 MINUTE_US = 60_000_000
 
 
-class Clock:
+class Clock(Stage[tuple[int, int]]):
     """A stage whose state is how many messages came and the minutes the last one named."""
 
     name, source, pointers = "clock", "t.flows", "t.clock-state"
-    packs = False
 
     def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> tuple[int, int]:
         assert snapshot is None or parts == {"part": b"part"}
@@ -97,7 +96,7 @@ def worker(settings: Settings) -> Partitions[tuple[int, int]]:
 def take(owned: Partitions[tuple[int, int]], minutes: Sequence[int]) -> None:
     """Messages that name these minutes, each followed by a save."""
     for minute in minutes:
-        owned.advance(Incoming(3, owned.positions[3], 0, None, b"%d" % minute, {}))
+        owned.advance([(Incoming(3, owned.positions[3], 0, None, b"%d" % minute, {}), -1)])
         owned.save()
 
 

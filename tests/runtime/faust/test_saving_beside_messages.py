@@ -18,7 +18,7 @@ from pipeline.runtime.faust import partitions as saving
 from pipeline.runtime.faust import worker as shell
 from pipeline.runtime.faust.emitter import Emitter
 from pipeline.runtime.faust.partitions import Partitions
-from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.faust.stage import Incoming, Outgoing, Stage
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.shutdown import Stop
@@ -39,11 +39,10 @@ class Written:
     count: int = 0
 
 
-class Counts:
+class Counts(Stage[dict[str, Written]]):
     """A stage that counts messages in two parts, in turn; a part that has advanced is another object."""
 
     name, source, pointers = "counts", "t.flows", "t.counts-state"
-    packs = False
 
     def restore(self, _partition: int, snapshot: bytes | None, parts: Mapping[str, bytes]) -> dict[str, Written]:
         assert snapshot is None or set(parts) == set(NAMES)
@@ -80,7 +79,7 @@ def owned(folder: Path) -> Partitions[dict[str, Written]]:
 
 def advance(partitions: Partitions[dict[str, Written]], messages: int) -> None:
     for _ in range(messages):
-        partitions.advance(Incoming(3, partitions.positions[3], 0, None, b"", {}))
+        partitions.advance([(Incoming(3, partitions.positions[3], 0, None, b"", {}), -1)])
 
 
 @pytest.mark.parametrize("before", [0, 1, 5])

@@ -1,0 +1,85 @@
+"""Which messages the shell hands to a stage together: what lies ready, one a partition, nothing of before a seek."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipeline.runtime.faust import worker as shell
+from pipeline.runtime.faust.stage import Incoming, Outgoing
+from pipeline.runtime.kafka.outage import KafkaWatch
+from pipeline.runtime.shutdown import Stop
+from pipeline.runtime.telemetry import start
+from pipeline.settings import load_settings
+from tests.runtime.faust.test_backpressure import Apart
+from tests.runtime.faust.test_retained_snapshots import Log, log
+from tests.runtime.faust.test_saving_beside_messages import Counts, Written
+
+__all__ = ["log"]
+Position = tuple[int, int]
+
+
+class Notes(Counts):
+    """Counts, and notes which messages came together."""
+
+    gathers = True
+
+    def __init__(self) -> None:
+        self.steps: list[list[Position]] = []
+
+    def advance_together(
+        self, messages: Sequence[tuple[dict[str, Written], Incoming]]
+    ) -> Sequence[tuple[dict[str, Written], Sequence[Outgoing]]]:
+        self.steps.append([(message.partition, message.offset) for _, message in messages])
+        return super().advance_together(messages)
+
+
+def _stream(messages: Iterable[Position], ready: int) -> Any:
+    """A stream in which so many of the messages lie ready, and the others come one by one."""
+    queue = asyncio.Queue[None]()
+    for _ in range(ready):
+        queue.put_nowait(None)
+
+    async def events() -> Any:
+        for partition, offset in messages:
+            if not queue.empty():
+                queue.get_nowait()
+            await asyncio.sleep(0)
+            message = SimpleNamespace(
+                tp=partition, partition=partition, offset=offset, timestamp=0.0, key=None, value=b"x", headers=()
+            )
+            yield SimpleNamespace(message=message)
+
+    return SimpleNamespace(noack=lambda: SimpleNamespace(events=events), channel=SimpleNamespace(queue=queue))
+
+
+COMES: list[Position] = [(0, 0), (1, 0), (2, 0), (0, 1), (0, 2), (1, 1)]
+
+
+@pytest.mark.parametrize(
+    ("ready", "steps"),
+    [
+        (0, [[each] for each in COMES]),
+        (6, [[(0, 0), (1, 0), (2, 0)], [(0, 1)], [(0, 2), (1, 1)]]),
+        (2, [[(0, 0), (1, 0)], [(2, 0)], [(0, 1)], [(0, 2)], [(1, 1)]]),
+    ],
+)
+def test_what_lies_ready_is_one_step(tmp_path: Path, log: Log, ready: int, steps: list[list[Position]]) -> None:
+    settings = load_settings(state_uri=tmp_path, metrics_port=-1, gather_ms=1)
+    telemetry, stage = start("counts", settings), Notes()
+
+    async def run() -> None:
+        worker = shell.Worker(stage, settings, telemetry, KafkaWatch("counts", settings, telemetry, Stop()))
+        worker._app = Apart(worker)
+        worker._partitions.restore([0, 1, 2])
+        await worker._work(_stream(COMES, ready))
+        assert worker._partitions.positions == {0: 3, 1: 2, 2: 1}
+        worker._together[0] = "read again"
+        await worker._restore(set())
+        assert not worker._together
+
+    asyncio.run(run())
+    assert stage.steps == steps
