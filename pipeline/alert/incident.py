@@ -199,7 +199,7 @@ class Incident:
         if free > 0:
             names = ["raw_partition", "raw_offset", "raw_index", "source_record"]
             columns = [rows.column(name).slice(0, free).to_pylist() for name in names]
-            self.positions.extend(list(position) for position in zip(*columns, strict=True))
+            self.positions += map(list, zip(*columns, strict=True))
         self.features = self.features.add(rows)
 
     def _add_talks(self, rows: pa.RecordBatch) -> None:

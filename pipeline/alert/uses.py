@@ -168,7 +168,8 @@ def _told_of(uses: Sequence[Use], sources: set[str], partly: bool) -> list[Use]:
         for source in sources:
             use.targets.pop(source, None)
     by_ports = [use for use in uses if use.ports and not use.requests and use.ip_proto in TRANSPORTS]
-    single = [use for use in uses if use not in by_ports]
+    by_ports_ids = {id(use) for use in by_ports}
+    single = [use for use in uses if id(use) not in by_ports_ids]
     for directed in (True, False):
         of_kind = [use for use in by_ports if use.directed == directed]
         if len({port for use in of_kind for port in use.ports}) >= SEVERAL_PORTS:

@@ -1,8 +1,10 @@
 """Trainings in a process of their own, one at a time: the scheduled candidate, and calibrations fitted for sensors."""
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -13,6 +15,8 @@ from pipeline.runtime.storage.storage import StorageLike, open_storage
 
 REPORT = "last-candidate.json"
 STOP_WITHIN_S = 2.5
+# A training takes what the stages leave of the processors: what is watched does not wait for what is learnt.
+LOWEST_PRIORITY = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Trainer:
         self._running = subprocess.Popen(
             list(command), env=self._environment, stdin=subprocess.DEVNULL, stdout=self._report
         )
+        with suppress(ProcessLookupError):  # it has ended already
+            os.setpriority(os.PRIO_PROCESS, self._running.pid, LOWEST_PRIORITY)
 
     def _ended(self) -> Ended | None:
         code = self._running.poll() if self._running is not None else None

@@ -1,6 +1,5 @@
 """The worker of score: features in, suspects, archive and retrain out, one Kafka transaction a group of messages."""
 
-import gc
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from pipeline.contracts.preconditions import shipped
 from pipeline.contracts.promotions import PromotionLedger, vote
 from pipeline.errors import BadData, Failed
-from pipeline.runtime import failpoints
+from pipeline.runtime import failpoints, heap
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import produce
@@ -367,8 +366,6 @@ def run(settings: Settings) -> None:
     """Score until asked to stop."""
     with stage_process("score", settings) as (telemetry, kafka):
         cache = load_model(settings, telemetry)
-        # What is loaded stays: the collector is not to go through it again and again.
-        gc.collect()
-        gc.freeze()
+        heap.keep_loaded()
         kafka.run(lambda: ScoreWorker(settings, telemetry, kafka, cache).run())
         log("score").info("stopped")

@@ -55,7 +55,7 @@ class Resources:
 
     def _look(self) -> None:
         for name, pid in self._pids.items():
-            usage = usage_of(pid)
+            usage = usage_of(pid, with_pss=False)
             if usage.cpu_s is not None:
                 self._cpu_s[name] = usage.cpu_s
                 self._rss_bytes[name] = max(self._rss_bytes.get(name, 0), usage.rss_bytes or 0)
