@@ -87,7 +87,7 @@ class Rest:
         return (self._cpu_s() - before) / (time.monotonic() - since_s)
 
     def _cpu_s(self) -> float:
-        return sum(usage_of(pid).cpu_s or 0.0 for pid in self._pids)
+        return sum(usage_of(pid, with_pss=False).cpu_s or 0.0 for pid in self._pids)
 
 
 class OtherWork:
@@ -109,4 +109,4 @@ class OtherWork:
             return None
         ticks = [int(word) for word in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
         busy = sum(ticks) - ticks[3] - ticks[4]  # neither idle nor waiting for a disk
-        return busy / os.sysconf("SC_CLK_TCK") - sum(usage_of(pid).cpu_s or 0.0 for pid in self._pids)
+        return busy / os.sysconf("SC_CLK_TCK") - sum(usage_of(pid, with_pss=False).cpu_s or 0.0 for pid in self._pids)

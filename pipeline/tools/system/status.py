@@ -100,7 +100,7 @@ class _Measured:
 def _cpu(system: SystemRecord) -> dict[Identity, float]:
     processes = [system.supervisor, *system.processes]
     broker = _broker_identity(system)
-    found = {each: usage_of(each.pid).cpu_s for each in (*processes, *([broker] if broker else []))}
+    found = {each: usage_of(each.pid, with_pss=False).cpu_s for each in (*processes, *([broker] if broker else []))}
     return {process: cpu_s for process, cpu_s in found.items() if cpu_s is not None}
 
 

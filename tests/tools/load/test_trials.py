@@ -64,7 +64,7 @@ def test_what_has_not_come_out_is_still_under_way(monkeypatch: pytest.MonkeyPatc
 def test_processes_are_at_rest_when_they_use_what_they_used_before(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resources, "LOOK_S", 0.001)
     cpu_s = iter([0.0] * 10 + [5.0, 9.0, 9.0, 9.0, 20.0, 30.0, 40.0, 50.0] + [60.0 + number for number in range(99)])
-    monkeypatch.setattr(resources, "usage_of", lambda _pid: Usage(None, None, next(cpu_s)))
+    monkeypatch.setattr(resources, "usage_of", lambda _pid, with_pss: Usage(None, None, next(cpu_s)))
     rest = Rest({"score": os.getpid()})
     assert rest.wait(60)  # busy twice, then nothing
     assert not rest.wait(0)  # busy all the time
@@ -80,7 +80,7 @@ def test_what_others_use_is_what_the_machine_uses_and_its_own_processes_do_not(
     monkeypatch.setattr(resources, "STAT", stat)
     assert OtherWork(()).cores() is None
     cpu_s, clock_s = iter([3.0, 7.0]), iter([0.0, 10.0])
-    monkeypatch.setattr(resources, "usage_of", lambda _pid: Usage(None, None, next(cpu_s)))
+    monkeypatch.setattr(resources, "usage_of", lambda _pid, with_pss: Usage(None, None, next(cpu_s)))
     monkeypatch.setattr(time, "monotonic", lambda: next(clock_s))
     stat.write_text(f"cpu {10 * ticks} 0 0 {500 * ticks} 0 0 0 0 0 0\ncpu0 1 2\n", encoding="ascii")
     others = OtherWork((os.getpid(),))
