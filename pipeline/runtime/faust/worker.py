@@ -44,7 +44,7 @@ SAVE_ON_STOP_S = 10.0
 # costs whatever it holds is paid once (docs/adr/0052). Large ones would gain little, and hold up the loop.
 MAX_TOGETHER_BYTES = 262_144
 MAX_TOGETHER = 8
-# Of `gather_ms`: so long a stage that gathers waits, once a step, where not every partition's message has come.
+# Of `gather_ms`: so long a stage that gathers waits, once a step, where one partition's message has come alone.
 GATHERED_WITHIN = 0.1
 
 
@@ -112,8 +112,9 @@ class Worker(Generic[State]):
         self._save_task: asyncio.Task[None] | None = None
         self._stop = kafka.stop
         self._renewing = False
-        # The next message of each of several partitions; not yet advanced, so read again after a seek.
-        self._together: dict[int, Any] = {}
+        # The next message of each of several partitions, and the offset of the one fetched just before it; not yet
+        # advanced, so read again after a seek.
+        self._together: dict[int, tuple[Any, int]] = {}
         self._gather_s = GATHERED_WITHIN * settings.gather_ms / 1000 if stage.gathers else 0.0
         self._fatal: BaseException | None = None
         self._advanced_at = time.monotonic()
@@ -211,43 +212,46 @@ class Worker(Generic[State]):
         async for event in stream.noack().events():
             if event.message.partition in self._together:
                 await self._advance_together()
-            self._together[event.message.partition] = event.message
+            self._hold(event.message)
             if len(self._together) == 1 and not self._is_full and stream.channel.queue.empty():
                 await asyncio.sleep(self._gather_s)
             if self._is_full or stream.channel.queue.empty():
                 await self._advance_together()
 
+    def _hold(self, message: Any) -> None:
+        """Keep a message for the next step, unless it is a leftover of before a seek.
+
+        It is asked about at once: a moment later the same offset may have been fetched again, and lie behind others.
+        """
+        before = self._app.consumer.fetched_before(message.tp, message.offset)
+        if before is None or self._renewing:
+            self._telemetry.count("forebay_messages_dropped", stage=self._stage.name)
+        else:
+            self._together[message.partition] = message, before
+
     @property
     def _is_full(self) -> bool:
-        size = sum(len(message.value or b"") for message in self._together.values())
+        size = sum(len(message.value or b"") for message, _ in self._together.values())
         return len(self._together) >= min(MAX_TOGETHER, len(self._partitions.positions)) or size >= MAX_TOGETHER_BYTES
 
     async def _advance_together(self) -> None:
-        messages = list(self._together.values())
-        self._together.clear()
         async with self._lock:
+            held = list(self._together.values())
+            self._together.clear()
             if self._fatal is None and not self._stop.requested and not self._renewing:
-                for message in messages:
+                for message, _ in held:
                     await self._expect_held(message)
-                self._advance(messages)
+                self._advance(held)
                 while self._partitions.blocked and not self._stop.requested:
                     await asyncio.to_thread(self._partitions.drain)
         self._save_if_due()
         if self._partitions.overdue and self._save_task is not None:
             await asyncio.wait({self._save_task})
 
-    def _advance(self, messages: Sequence[Any]) -> None:
-        if self._fatal is not None:
+    def _advance(self, held: Sequence[tuple[Any, int]]) -> None:
+        if self._fatal is not None or not held:
             return
-        incoming = list[tuple[Incoming, int]]()
-        for message in messages:
-            before = self._app.consumer.fetched_before(message.tp, message.offset)
-            if before is None:
-                self._telemetry.count("forebay_messages_dropped", stage=self._stage.name)
-            else:
-                incoming.append((_incoming(message), before))
-        if not incoming:
-            return
+        incoming = [(_incoming(message), before) for message, before in held]
         self._advanced_at = time.monotonic()
         self._stall.moved()
         self._telemetry.stage.waiting_since(min(message.timestamp_us for message, _ in incoming))

@@ -77,9 +77,53 @@ def test_what_lies_ready_is_one_step(tmp_path: Path, log: Log, ready: int, steps
         worker._partitions.restore([0, 1, 2])
         await worker._work(_stream(COMES, ready))
         assert worker._partitions.positions == {0: 3, 1: 2, 2: 1}
-        worker._together[0] = "read again"
-        await worker._restore(set())
-        assert not worker._together
 
     asyncio.run(run())
     assert stage.steps == steps
+
+
+class Fetched:
+    """A worker of two partitions, and what its consumer has fetched since the last seek: the offset before each."""
+
+    def __init__(self, folder: Path) -> None:
+        settings = load_settings(state_uri=folder, metrics_port=-1, gather_ms=1_000)
+        telemetry, self.stage = start("counts", settings), Notes()
+        self.worker = shell.Worker(self.stage, settings, telemetry, KafkaWatch("counts", settings, telemetry, Stop()))
+        self.worker._app, self.before = Apart(self.worker), dict[Position, int]()
+        self.worker._app.consumer.fetched_before = lambda tp, offset: self.before.pop((tp, offset), None)
+        self.worker._partitions.restore([0, 1])
+
+
+def test_a_leftover_of_before_a_seek_is_none_although_its_offset_is_fetched_again(tmp_path: Path, log: Log) -> None:
+    """Without the check as it comes it was held for a moment, taken for what was fetched meanwhile, and a gap."""
+    again = [(0, 0), (0, 1), (0, 2)]
+
+    async def run() -> None:
+        made, came = Fetched(tmp_path), _stream([(0, 2)], ready=0)
+        fetching = asyncio.get_running_loop().call_later(0.01, made.before.update, {(0, 0): -1, (0, 1): 0, (0, 2): 1})
+        await made.worker._work(came)
+        await asyncio.sleep(fetching.when() - asyncio.get_running_loop().time() + 0.01)
+        await made.worker._work(_stream(again, ready=3))
+        assert made.worker._fatal is None and made.stage.steps == [[each] for each in again]
+
+    asyncio.run(run())
+
+
+def test_what_is_held_while_positions_are_restored_is_forgotten(tmp_path: Path, log: Log) -> None:
+    message = SimpleNamespace(tp=0, partition=0, offset=0, timestamp=0.0, key=None, value=b"x", headers=())
+
+    async def run() -> None:
+        made = Fetched(tmp_path)
+        worker, made.before[0, 0] = made.worker, -1
+        worker._hold(message)
+        async with worker._lock:
+            seeking = asyncio.ensure_future(worker._restore(set()))
+            await asyncio.sleep(0)
+            step = asyncio.ensure_future(worker._advance_together())
+            await asyncio.sleep(0)
+        await asyncio.gather(seeking, step)
+        worker._renewing, made.before[0, 0] = True, -1
+        worker._hold(message)
+        assert not worker._together and not made.stage.steps
+
+    asyncio.run(run())
