@@ -104,6 +104,24 @@ def test_large_rows_make_more_messages() -> None:
     assert len(split_message(batch, FACTS, Cutting(max_bytes=batch.nbytes // 3))) >= 3
 
 
+@pytest.mark.parametrize("alike", [True, False])
+def test_equal_rows_are_cut_alike_however_they_lie_in_memory(alike: bool) -> None:
+    """What is sent again carries the seq it had: other messages were beside it, or its rows waited in a saved state."""
+    batch, told = features(1_000), {"src_port": 7, "conn_state": "SF", "fwd_ttl_mean": 1.0}
+    columns = [
+        pa.array([None] * 500 + [told[field.name]] * 500, field.type) if field.name in told else batch.column(at)
+        for at, field in enumerate(batch.schema)
+    ]
+    beside_nulls = pa.RecordBatch.from_arrays(columns, schema=batch.schema)
+    rows = beside_nulls.slice(500)
+    picked = rows.take(pa.array(range(500)))
+    laid_out = [picked, pa.concat_batches([picked]), pa.concat_batches([picked]).take(pa.array(range(500)))]
+    for max_bytes in range(9_001, picked.nbytes, 499):
+        cutting = Cutting(max_bytes=max_bytes, alike=alike)
+        cuts = [[len(part.rows) for part in split_message(each, FACTS, cutting)] for each in laid_out]
+        assert cuts == [cuts[0]] * len(laid_out), max_bytes
+
+
 def test_rows_that_are_larger_than_most_make_messages_that_kafka_takes() -> None:
     """A sensor whose texts are as long as may be, and like no others, sends beside many whose are not."""
     batch = features(90_000)

@@ -83,11 +83,14 @@ def test_what_comes_of_a_message_does_not_depend_on_what_came_with_it(
     assert [_saved(state) for state in together] == [_saved(state) for state in alone]
 
 
-@pytest.mark.parametrize("cutting", [Cutting(), Cutting(max_rows=333)])
+@pytest.mark.parametrize("cutting", [Cutting(), Cutting(max_rows=333), Cutting(max_bytes=76_008)])
 def test_large_messages_together_are_the_same_bytes(cutting: Cutting) -> None:
-    """Their rows are views of one batch before they are written, whose buffers do not end where theirs do."""
+    """Their rows are views of one batch before they are written, whose buffers do not end where theirs do; of one
+    message alone a column has nulls.
+    """
     rows = [{"at": number / 10, "sensor": f"s{number % 3}", "fwd_ttl_mean": None} for number in range(1_501)]
-    messages = [FlowsMessage(batch(rows[: 501 * (n + 1)]), flows_facts(raw_partition=n), 0, cutting) for n in range(3)]
+    flows = [batch(rows), *(batch([{**row, "fwd_ttl_mean": 1.0} for row in rows[:count]]) for count in (501, 900))]
+    messages = [FlowsMessage(each, flows_facts(raw_partition=n), 0, cutting) for n, each in enumerate(flows)]
     alone = [_written(advance_partitions([(PartitionState.empty(), each)], RULES)[0][1]) for each in messages]
     advanced = advance_partitions([(PartitionState.empty(), each) for each in messages], RULES)
     assert [_written(made) for _, made in advanced] == alone
