@@ -1,4 +1,4 @@
-"""Which messages the shell hands to a stage together: what lies ready, one a partition, nothing of before a seek."""
+"""Which messages the shell hands to a stage together: what lies ready, one a partition, none of before a seek."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -37,6 +37,12 @@ class Notes(Counts):
         return super().advance_together(messages)
 
 
+def _message(partition: int, offset: int) -> Any:
+    return SimpleNamespace(
+        tp=partition, partition=partition, offset=offset, timestamp=0.0, key=None, value=b"x", headers=()
+    )
+
+
 def _stream(messages: Iterable[Position], ready: int) -> Any:
     """A stream in which so many of the messages lie ready, and the others come one by one."""
     queue = asyncio.Queue[None]()
@@ -48,10 +54,7 @@ def _stream(messages: Iterable[Position], ready: int) -> Any:
             if not queue.empty():
                 queue.get_nowait()
             await asyncio.sleep(0)
-            message = SimpleNamespace(
-                tp=partition, partition=partition, offset=offset, timestamp=0.0, key=None, value=b"x", headers=()
-            )
-            yield SimpleNamespace(message=message)
+            yield SimpleNamespace(message=_message(partition, offset))
 
     return SimpleNamespace(noack=lambda: SimpleNamespace(events=events), channel=SimpleNamespace(queue=queue))
 
@@ -110,12 +113,10 @@ def test_a_leftover_of_before_a_seek_is_none_although_its_offset_is_fetched_agai
 
 
 def test_what_is_held_while_positions_are_restored_is_forgotten(tmp_path: Path, log: Log) -> None:
-    message = SimpleNamespace(tp=0, partition=0, offset=0, timestamp=0.0, key=None, value=b"x", headers=())
-
     async def run() -> None:
         made = Fetched(tmp_path)
         worker, made.before[0, 0] = made.worker, -1
-        worker._hold(message)
+        worker._hold(_message(0, 0))
         async with worker._lock:
             seeking = asyncio.ensure_future(worker._restore(set()))
             await asyncio.sleep(0)
@@ -123,7 +124,36 @@ def test_what_is_held_while_positions_are_restored_is_forgotten(tmp_path: Path, 
             await asyncio.sleep(0)
         await asyncio.gather(seeking, step)
         worker._renewing, made.before[0, 0] = True, -1
-        worker._hold(message)
+        worker._hold(_message(0, 0))
         assert not worker._together and not made.stage.steps
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("ends", ["save", "revoke", "beside"])
+def test_a_state_that_a_failed_step_has_taken_over_is_not_saved(tmp_path: Path, log: Log, ends: str) -> None:
+    """The state of partition 0 counts the message at 1 already, its position is before it."""
+
+    class Fails(Notes):
+        def advance(self, state: dict[str, Written], message: Incoming) -> Any:
+            if message.partition == 1:
+                raise ValueError("no message")
+            return super().advance(state, message)
+
+    async def run() -> None:
+        made = Fetched(tmp_path)
+        worker, made.worker._partitions.stage = made.worker, Fails()
+        made.before.update({(0, 0): -1, (0, 1): 0, (1, 0): -1})
+        await worker._work(_stream([(0, 0)], ready=1))
+        async with worker._lock:
+            saving = [asyncio.ensure_future(worker._save(only_if_due=False))] if ends == "beside" else []
+            await asyncio.sleep(0)
+            for partition, offset in ((0, 1), (1, 0)):
+                worker._hold(_message(partition, offset))
+            worker._advance(list(worker._together.values()))
+        assert isinstance(worker._fatal, ValueError) and worker._partitions.unsaved == 1
+        await asyncio.gather(*saving)
+        await (worker._revoked() if ends == "revoke" else worker._save(only_if_due=False))
+        assert not log.written
 
     asyncio.run(run())

@@ -36,5 +36,8 @@ def test_what_a_process_uses_is_read_where_the_system_says_it() -> None:
     assert usage.cpu_s is not None and usage.cpu_s > 0
     assert usage.rss_bytes is not None and usage.pss_bytes is not None
     assert 0 < usage.pss_bytes <= usage.rss_bytes
+    without = usage_of(os.getpid(), with_pss=False)
+    assert without.rss_bytes is not None and without.pss_bytes is None
+    assert usage.rss_bytes / 2 < without.rss_bytes < usage.rss_bytes * 2
     gone = usage_of(2**22 + 1)
     assert (gone.rss_bytes, gone.pss_bytes, gone.cpu_s) == (None, None, None)
