@@ -82,15 +82,15 @@ class Deeds:
         retained = _retained(names, list(self.of), MAX_DEEDS - len(self.of))
         if not len(retained):
             return
-        for at in retained.tolist():
-            if (name := names[at].as_py()) not in self.of:
-                [who] = rows.slice(int(first[at]), 1).select(_WHO).to_pylist()
-                self.of[name] = Deed(**who)
+        retained_names = names.take(pa.array(retained)).to_pylist()
+        fresh = [number for number, name in enumerate(retained_names) if name not in self.of]
+        whos = rows.select(_WHO).take(pa.array(first[retained[fresh]])).to_pylist()
+        self.of |= {retained_names[number]: Deed(**who) for number, who in zip(fresh, whos, strict=True)}
         if len(retained) < len(names):
             taken = _at(retained, len(names))[codes]
             rows, codes = rows.filter(pa.array(taken)), codes[taken]
         of = np.searchsorted(retained, codes)
-        deeds = [self.of[names[at].as_py()] for at in retained.tolist()]
+        deeds = [self.of[name] for name in retained_names]
         for name in COUNTS:
             _add(deeds, name, np.bincount(of, rows.column(name).to_numpy(), len(deeds)))
         _add(deeds, "flows", np.bincount(of, minlength=len(deeds)))

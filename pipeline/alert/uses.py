@@ -153,9 +153,9 @@ def _by_service(uses: Sequence[Use]) -> list[Use]:
 
 def _join(use: Use, other: Use) -> None:
     use.flows += other.flows
-    use.counts += other.counts
-    use.targets += other.targets
-    use.functions += other.functions
+    use.counts.update(other.counts)
+    use.targets.update(other.targets)
+    use.functions.update(other.functions)
     use.ports |= other.ports
     use.more_targets |= other.more_targets
     use.more_functions |= other.more_functions
