@@ -92,7 +92,8 @@ class BlobGone(Failed):
 class Partitions(Generic[State]):
     """The partitions a worker owns.
 
-    Not thread-safe, with one exception: what was captured may be written and pointed to while messages are advanced.
+    Not thread-safe, with two exceptions: what was captured may be written and pointed to while messages are advanced,
+    and positions may be looked at while partitions are restored.
     """
 
     def __init__(
@@ -270,7 +271,7 @@ class Partitions(Generic[State]):
     @property
     def unsaved(self) -> int:
         """Number of offsets advanced since the last save."""
-        return sum(owned.position - owned.saved for owned in self._owned.values())
+        return sum(owned.position - owned.saved for owned in list(self._owned.values()))
 
     @property
     def due(self) -> bool:
@@ -290,7 +291,7 @@ class Partitions(Generic[State]):
     def begin(self) -> list[int]:
         """Begin a save: the partitions that have advanced since they were saved."""
         self._unsaved_at_begin = self.unsaved
-        return [number for number, owned in self._owned.items() if owned.position != owned.saved]
+        return [number for number, owned in list(self._owned.items()) if owned.position != owned.saved]
 
     def save(self) -> dict[int, int]:
         """Save the partitions that have advanced; returns the positions that are now safe to commit.
@@ -427,4 +428,4 @@ class Partitions(Generic[State]):
     @property
     def positions(self) -> dict[int, int]:
         """Next offset of every owned partition."""
-        return {partition: owned.position for partition, owned in self._owned.items()}
+        return {partition: owned.position for partition, owned in list(self._owned.items())}
