@@ -164,12 +164,12 @@ def _join(use: Use, other: Use) -> None:
 
 def _told_of(uses: Sequence[Use], sources: set[str], partly: bool) -> list[Use]:
     """A source's uses, the weightiest first; those of several ports as one, and no target that is the source."""
+    by_ports, single = list[Use](), list[Use]()
     for use in uses:
         for source in sources:
             use.targets.pop(source, None)
-    by_ports = [use for use in uses if use.ports and not use.requests and use.ip_proto in TRANSPORTS]
-    by_ports_ids = {id(use) for use in by_ports}
-    single = [use for use in uses if id(use) not in by_ports_ids]
+        is_by_port = use.ports and not use.requests and use.ip_proto in TRANSPORTS
+        (by_ports if is_by_port else single).append(use)
     for directed in (True, False):
         of_kind = [use for use in by_ports if use.directed == directed]
         if len({port for use in of_kind for port in use.ports}) >= SEVERAL_PORTS:

@@ -230,8 +230,8 @@ def _message_by_message(
         end = start + sum(map(len, released.orders[first:last]))
         # On the wire a slice may end with what lies behind it in memory; copied, it does not.
         whole = rows if len(messages) == 1 else pa.concat_batches([rows.slice(start, end - start)])
-        told = tuple(notice for of_sensor in notices[first:last] for notice in of_sensor)
-        advanced.append(Advanced(list(states[first:last]), whole, told))
+        of_message = tuple(notice for of_sensor in notices[first:last] for notice in of_sensor)
+        advanced.append(Advanced(list(states[first:last]), whole, of_message))
         first, start = last, end
     return advanced
 

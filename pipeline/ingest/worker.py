@@ -25,7 +25,7 @@ from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
 from pipeline.ingest.reject_log import RejectLog, reject_counts
 from pipeline.ingest.scan.cells import Ints
-from pipeline.runtime import failpoints, heap
+from pipeline.runtime import collector, failpoints
 from pipeline.runtime.kafka import clients, errors, producing, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
 from pipeline.runtime.kafka.outage import KafkaWatch
@@ -406,7 +406,7 @@ def warm_up() -> None:
 
 def tune_gc() -> None:
     """Let Python look for cycles rarely: a batch's many objects hold none, and looking took two thirds of `receive`."""
-    heap.keep_loaded()
+    collector.freeze_loaded()
     gc.set_threshold(200_000, 20, 20)
 
 

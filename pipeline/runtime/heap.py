@@ -5,7 +5,6 @@ one has freed and keeps for later no other can use, and what is given back to th
 """
 
 import ctypes
-import gc
 import sys
 
 import pyarrow as pa
@@ -25,9 +24,3 @@ def share() -> None:
     if mallopt is not None:
         for option, value in ((M_ARENA_MAX, 1), (M_MMAP_THRESHOLD, 32 * MIB), (M_TRIM_THRESHOLD, 32 * MIB)):
             mallopt(option, value)
-
-
-def keep_loaded() -> None:
-    """What is loaded by now stays: Python's collector does not go through it again and again, nor write into it."""
-    gc.collect()
-    gc.freeze()

@@ -11,7 +11,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from pipeline.contracts.preconditions import shipped
 from pipeline.contracts.promotions import PromotionLedger, vote
 from pipeline.errors import BadData, Failed
-from pipeline.runtime import failpoints, heap
+from pipeline.runtime import collector, failpoints
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.producing import produce
@@ -366,6 +366,6 @@ def run(settings: Settings) -> None:
     """Score until asked to stop."""
     with stage_process("score", settings) as (telemetry, kafka):
         cache = load_model(settings, telemetry)
-        heap.keep_loaded()
+        collector.freeze_loaded()
         kafka.run(lambda: ScoreWorker(settings, telemetry, kafka, cache).run())
         log("score").info("stopped")

@@ -114,7 +114,7 @@ class Pace:
         )
 
     def _cpu_s(self) -> dict[str, float]:
-        return {name: usage_of(pid).cpu_s or 0.0 for name, pid in self._pids.items()}
+        return {name: usage_of(pid, with_pss=False).cpu_s or 0.0 for name, pid in self._pids.items()}
 
 
 def measured(rates: list[float], seconds: float) -> dict[str, Any]:

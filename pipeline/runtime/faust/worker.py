@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError
 from confluent_kafka import KafkaException
 
 from pipeline.errors import Backpressure, Failed, KafkaUnreachable, Stalled
-from pipeline.runtime import failpoints, heap
+from pipeline.runtime import collector, failpoints
 from pipeline.runtime.faust.committed import OwnPositionsTransport
 from pipeline.runtime.faust.credentials import credentials
 from pipeline.runtime.faust.partitions import Partitions
@@ -384,7 +384,7 @@ def run(stage: Stage[State], settings: Settings, telemetry: Telemetry) -> None:
     """Run a stage until it is asked to stop; raises what stopped it otherwise, its position unmoved."""
     failpoints.arm(settings.failpoint)
     clients.require_broker(settings)
-    heap.keep_loaded()
+    collector.freeze_loaded()
     started = time.monotonic()
     try:
         with KafkaWatch(stage.name, settings, telemetry, Stop().listen()) as kafka:

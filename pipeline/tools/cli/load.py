@@ -77,11 +77,7 @@ def send(
         sent = sending(
             planned, settings.topics.raw, clients.connection(settings, "load"), lambda: stop.requested, shown
         )
-    if sent.refused:
-        raise Failed(
-            f"{settings.topics.raw} at {settings.bootstrap}: got {sent.refused} after {sent.records} records, "
-            "expected all to be taken; look at the broker, or at --pack where messages are too large"
-        )
+    _expect_taken(sent, f"{settings.topics.raw} at {settings.bootstrap}")
     if pace and sent.behind_s > 1.0:
         say(f"[yellow]The generator fell behind its pace[/] by up to {sent.behind_s:.1f} s", quiet=as_json)
     document = {
@@ -164,6 +160,15 @@ def _scenario(name: str, changes: dict[str, Any]) -> Scenario:
     if wanted.out_of_order + wanted.late > 1:
         raise Usage(f"--out-of-order and --late: got {wanted.out_of_order} and {wanted.late}, expected a sum up to 1")
     return wanted
+
+
+def _expect_taken(sent: Sent, where: str) -> None:
+    """Failed where Kafka has refused something."""
+    if sent.refused:
+        raise Failed(
+            f"{where}: got {sent.refused} after {sent.records} records, expected all to be taken; look at the broker, "
+            "or at --pack where messages are too large"
+        )
 
 
 def _sent_document(sent: Sent) -> dict[str, Any]:

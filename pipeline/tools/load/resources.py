@@ -1,13 +1,12 @@
 """What a system's processes use: processor time and the most memory while a load runs, next to nothing at rest."""
 
-import os
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.tools.system.identity import usage_of
+from pipeline.tools.system.identity import TICKS_PER_S, usage_of
 
 EVERY_S = 1.0
 LOOK_S = 0.5
@@ -82,12 +81,9 @@ class Rest:
 
     def _cores(self) -> float:
         """What all of them use over a moment; a process that has gone uses nothing."""
-        before, since_s = self._cpu_s(), time.monotonic()
+        before, since_s = _cpu_s(self._pids), time.monotonic()
         time.sleep(LOOK_S)
-        return (self._cpu_s() - before) / (time.monotonic() - since_s)
-
-    def _cpu_s(self) -> float:
-        return sum(usage_of(pid, with_pss=False).cpu_s or 0.0 for pid in self._pids)
+        return (_cpu_s(self._pids) - before) / (time.monotonic() - since_s)
 
 
 class OtherWork:
@@ -109,4 +105,9 @@ class OtherWork:
             return None
         ticks = [int(word) for word in STAT.read_text(encoding="ascii").split("\n", 1)[0].split()[1:9]]
         busy = sum(ticks) - ticks[3] - ticks[4]  # neither idle nor waiting for a disk
-        return busy / os.sysconf("SC_CLK_TCK") - sum(usage_of(pid, with_pss=False).cpu_s or 0.0 for pid in self._pids)
+        return busy / TICKS_PER_S - _cpu_s(self._pids)
+
+
+def _cpu_s(pids: Collection[int]) -> float:
+    """Processor time of processes so far; of one that has ended nothing."""
+    return sum(usage_of(pid, with_pss=False).cpu_s or 0.0 for pid in pids)

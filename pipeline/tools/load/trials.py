@@ -24,7 +24,7 @@ class _Run:
 
 
 class Trials:
-    """Runs of a scenario at rates, kept: another objective is judged by the runs that were made.
+    """Runs of a scenario at rates, all retained: another objective is judged by the runs that were made.
 
     request: of the first rate, whose run warms the system up and does not count. shown: the progress of a rate's run.
     """

@@ -6,7 +6,6 @@ while the supervisor has one thread. Else every worker is an interpreter of its 
 """
 
 import ctypes
-import gc
 import importlib
 import os
 import signal
@@ -18,6 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, Protocol
 
+from pipeline.runtime import collector
 from pipeline.runtime.terminal import printable
 from pipeline.settings import change_environment, inherited_environment
 from pipeline.tools.processes import die_with_parent
@@ -59,9 +59,7 @@ def preload(rows: Iterable[WorkerRow]) -> None:
         for name in (row.main_module, *row.imports):
             with suppress(ModuleNotFoundError):
                 importlib.import_module(name)
-    # The collector writes into every object it looks at, and so unshares its memory: these it is never to look at.
-    gc.collect()
-    gc.freeze()
+    collector.freeze_loaded()
 
 
 def can_fork() -> bool:
