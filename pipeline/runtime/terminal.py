@@ -9,7 +9,12 @@ def printable(text: str, most: int | None = None) -> str:
     knows no markup: escape that after it (`rich.markup.escape`, `html.escape`).
     """
     cut = text if most is None else text[: most + 1]
-    shown = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in cut)
+    # Nearly every text is printable as a whole; an alert asks for a hundred.
+    shown = cut if cut.isprintable() else "".join(map(_shown, cut))
     if most is None or len(shown) <= most:
         return shown
     return shown[: most - 1] + "…"
+
+
+def _shown(character: str) -> str:
+    return character if character.isprintable() else f"\\x{ord(character):02x}"
