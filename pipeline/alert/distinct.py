@@ -1,7 +1,7 @@
 """What many rows share, found once: a flood has many flows and few values."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,24 @@ class Keys(NamedTuple):
     first: Ints
 
 
+class Parts(NamedTuple):
+    """What n rows of several incidents have in common: the m distinct values within each of these parts of the rows.
+
+    The rows of a part lie one behind the other, and so do its values, in the order in which they appear. number: (n,)
+    which value each row has. first: (m,) the row where each appears first. flows: (m,) how many rows have it. starts:
+    (parts + 1) where the values of each part begin.
+    """
+
+    number: Ints
+    first: Ints
+    flows: Ints
+    starts: list[int]
+
+    def of(self, part: int) -> slice:
+        """Where the values of a part lie."""
+        return slice(self.starts[part], self.starts[part + 1])
+
+
 def of_distinct(values: pa.Array, result_of: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """(n,) what `result_of` makes of each value, asked once for each distinct one; null where the value is null."""
     coded = values.dictionary_encode()
@@ -39,7 +57,8 @@ def combinations(columns: Sequence[pa.Array]) -> tuple[Ints, Ints]:
     rows = len(columns[0])
     number, count = np.zeros(rows, np.int64), min(rows, 1)
     for column in columns:
-        coded = column.dictionary_encode(null_encoding="encode")
+        codes = column.indices if isinstance(column, pa.DictionaryArray) else column
+        coded = codes.dictionary_encode(null_encoding="encode")
         if len(coded.dictionary) > 1:
             if count > 1:
                 both = number * len(coded.dictionary) + coded.indices.to_numpy()
@@ -60,3 +79,31 @@ def keys_of(columns: Sequence[pa.Array], separator: str, missing: str) -> Keys:
     if len(coded.dictionary) == len(first):
         return Keys(coded.dictionary, number, first)
     return Keys(coded.dictionary, code[number], first[np.unique(code, return_index=True)[1]])
+
+
+def within(part: Ints, parts: int, columns: Sequence[pa.Array]) -> Parts:
+    """The distinct combinations of values within each part of the rows; `part`: (n,) the part of each, ascending."""
+    number, first = combinations([pa.array(part), *columns])
+    starts = np.searchsorted(part[first], np.arange(parts + 1)).tolist()
+    return Parts(number, first, np.bincount(number, minlength=len(first)), starts)
+
+
+def keys_within(
+    part: Ints, parts: int, columns: Sequence[pa.Array], separator: str, missing: str
+) -> tuple[pa.Array, Parts]:
+    """The distinct keys within each part of the rows: (m,) texts as in `keys_of`, and where they are."""
+    keys = keys_of(columns, separator, missing)
+    found = within(part, parts, [pa.array(keys.number)])
+    return keys.names.take(pa.array(keys.number[found.first])), found
+
+
+def fitting(names: pa.Array, known: Collection[Any], most: int) -> Ints:
+    """Indices of the names that are known, and of as many others as still fit beside them, in the order of the names.
+
+    A flood ends here: of its names only those that fit become objects.
+    """
+    free = max(0, most - len(known))
+    if len(names) <= free:
+        return np.arange(len(names))
+    is_known = pc.is_in(names, value_set=pa.array(list(known), names.type)).to_numpy(zero_copy_only=False)
+    return np.union1d(np.flatnonzero(is_known), np.flatnonzero(~is_known)[:free])

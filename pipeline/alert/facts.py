@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipeline.alert.deeds import TCP, TRANSPORTS, UDP
+from pipeline.alert.done import TCP, TRANSPORTS, UDP
 from pipeline.alert.incident import Incident
 from pipeline.alert.phrases import Phrases, shipped_phrases
 from pipeline.alert.uses import SEVERAL_PORTS, Reported, Use, reported

@@ -2,7 +2,7 @@
 
 import base64
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,24 @@ SAMPLE_ROWS = 64
 LARGEST = float(np.finfo(np.float32).max)
 
 Matrix = npt.NDArray[np.float32]
+
+
+class FlowFeatures(NamedTuple):
+    """Features of n flows, to draw from. values: (n, F). ranks: (n,) see `position_rank`."""
+
+    values: Matrix
+    ranks: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, rows: pa.RecordBatch) -> "FlowFeatures":
+        """Those of the rows (schema `scored`); without the column of features, of no flow."""
+        if rows.schema.get_field_index("features") < 0:
+            return cls(np.empty((0, 0), np.float32), np.empty(0, np.uint64))
+        return cls(matrix(rows), position_rank(rows))
+
+    def cut(self, of: slice) -> "FlowFeatures":
+        """Those of some of the flows."""
+        return FlowFeatures(self.values[of], self.ranks[of])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +55,14 @@ class FeatureSample:
         nothing = np.empty(0, np.float32)
         return cls(np.empty(0, np.uint64), np.empty((0, 0), np.float32), nothing, nothing)
 
-    def add(self, rows: pa.RecordBatch) -> "FeatureSample":
-        """The sample with these flows added (schema `scored` with its feature column; without it nothing is added)."""
-        if rows.schema.get_field_index("features") < 0:
+    def add(self, flows: FlowFeatures) -> "FeatureSample":
+        """The sample with these flows added."""
+        values, ranks = flows
+        if not len(values):
             return self
-        values = matrix(rows)
         if values.shape[1] != self.values.shape[1] and len(self.values):
             # A model with another feature set took over while the incident was open: the explanation starts anew.
-            return FeatureSample.empty().add(rows)
-        ranks = position_rank(rows)
+            return FeatureSample.empty().add(flows)
         lowest = np.fmin.reduce(values, axis=0)
         highest = np.fmax.reduce(values, axis=0)
         if len(self.values):

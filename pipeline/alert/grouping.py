@@ -20,7 +20,7 @@ from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.contracts.initiators import answering
 from pipeline.errors import Misconfigured
-from pipeline.runtime.wire.batches import filled
+from pipeline.runtime.wire.batches import filled, integers
 
 Ints = npt.NDArray[np.int64]
 KEY_PARTS = ("class_group", "class", "actor", "target", "pair", "service")
@@ -179,14 +179,9 @@ def opens_alone(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.bool
     for combination in grouping.opening_evidence:
         bits = np.uint32(evidence_of(combination))
         opens |= said & bits == bits
-    port = np.where(answering(rows), _port(rows, "src_port"), _port(rows, "dst_port"))
+    port = np.where(answering(rows), integers(rows, "src_port", -1), integers(rows, "dst_port", -1))
     opens |= (shown & np.uint32(Evidence.NEW_SERVICE_USE) != 0) & np.isin(port, grouping.opening_ports)
     return opens
-
-
-def _port(rows: pa.RecordBatch, name: str) -> Ints:
-    ports: Ints = rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return ports
 
 
 def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float64]:

@@ -3,20 +3,15 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from pipeline.alert.deeds import Deeds
-from pipeline.alert.distinct import keys_of
+from pipeline.alert.distinct import fitting
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
 from pipeline.alert.levels import LEVELS
+from pipeline.alert.members import Members
 from pipeline.alert.pages import NOT_JUDGED, OPENED_BEFORE, Disposition
 from pipeline.alert.shown_evidence import ShownEvidence
-from pipeline.alert.turned_flows import from_initiators
-from pipeline.contracts.class_names import NORMAL, UNKNOWN, is_name
+from pipeline.contracts.class_names import NORMAL, is_name
 from pipeline.contracts.incident_joining import MAX_PAIRS, pair_of
 
 # Key of the incident of all that could not be followed one by one; every other key starts with a separator.
@@ -26,9 +21,6 @@ MAX_POSITIONS = 1024
 MAX_ADDRESSES = 256
 MAX_TALKS = 32
 MAX_CLASSES = 32
-
-TALK_KEYS = ["src_addr", "dst_addr", "dst_port", "ip_proto"]
-TALK_FIELDS = [*TALK_KEYS, "src_mac", "dst_mac", "community_id"]
 
 
 @dataclass(slots=True)
@@ -162,99 +154,78 @@ class Incident:
         """Mean score of its flows, 0 to 1."""
         return self.total_score_ppm / 1e6 / self.count
 
-    def absorb(self, rows: pa.RecordBatch) -> None:
-        """Add flows (schema `scored`, in the order they count)."""
+    def absorb(self, members: Members, part: int = 0) -> None:
+        """Add a part of these flows."""
+        totals = members.totals[part]
         first = self.count == 0
-        ends, starts = _numbers(rows, "end_ts_us"), _numbers(rows, "start_ts_us")
-        self.start_ts_us = int(starts.min()) if first else min(self.start_ts_us, int(starts.min()))
-        self.first_ts_us = int(ends.min()) if first else min(self.first_ts_us, int(ends.min()))
-        self.end_ts_us = int(ends.max()) if first else max(self.end_ts_us, int(ends.max()))
-        self.latest_ingest_ts_us = max(self.latest_ingest_ts_us, int(_numbers(rows, "ingest_ts_us").max()))
-        self.count += rows.num_rows
-        self.late += int(np.count_nonzero(_numbers(rows, "late_by_us")))
-        scores, p_values = _unit(rows, "score", 0.0), _unit(rows, "p_value", 1.0)
-        self.highest_score = max(self.highest_score, float(scores.max()))
-        # Whole millionths: their sum does not depend on the order of adding.
-        self.total_score_ppm += int(np.rint(scores * 1e6).astype(np.int64).sum())
-        self.lowest_p_value = min(self.lowest_p_value, float(p_values.min()))
-        novelty = np.nan_to_num(rows.column("novelty").to_numpy().astype(np.float64), nan=0.0)
-        self.highest_novelty = max(self.highest_novelty, float(np.clip(novelty, 0.0, 1e30).max()))
-        _tally(self.classes, rows.column("class"), MAX_CLASSES)
-        _tally(self.nearest_classes, rows.column("nearest_class").drop_null(), MAX_CLASSES)
-        self.shown.add(rows)  # the ends as the baseline saw them
-        asked = from_initiators(rows)
-        self.undirected |= asked.unordered
-        self.deeds.add(asked)
-        rows = asked.rows
-        self.more_sources |= _tally(self.sources, rows.column("src_addr"), MAX_ADDRESSES)
-        self.more_targets |= _tally(self.targets, rows.column("dst_addr"), MAX_ADDRESSES)
-        is_named = pc.invert(pc.is_in(rows.column("class"), value_set=pa.array([NORMAL, UNKNOWN])))
-        named = rows.select(["src_addr", "dst_addr"]).filter(is_named)
-        self.more_named_sources |= _tally(self.named_sources, named.column("src_addr"), MAX_ADDRESSES)
-        self.more_named_targets |= _tally(self.named_targets, named.column("dst_addr"), MAX_ADDRESSES)
-        self.more_target_ports |= _tally(self.target_ports, rows.column("dst_port").drop_null(), MAX_ADDRESSES)
-        self._add_talks(rows)
-        self._add_pairs(rows)
-        free = MAX_POSITIONS - len(self.positions)
-        if free > 0:
-            names = ["raw_partition", "raw_offset", "raw_index", "source_record"]
-            columns = [rows.column(name).slice(0, free).to_pylist() for name in names]
-            self.positions += map(list, zip(*columns, strict=True))
-        self.features = self.features.add(rows)
+        self.start_ts_us = totals.start_ts_us if first else min(self.start_ts_us, totals.start_ts_us)
+        self.first_ts_us = totals.first_ts_us if first else min(self.first_ts_us, totals.first_ts_us)
+        self.end_ts_us = totals.end_ts_us if first else max(self.end_ts_us, totals.end_ts_us)
+        self.latest_ingest_ts_us = max(self.latest_ingest_ts_us, totals.latest_ingest_ts_us)
+        self.count += totals.flows
+        self.late += totals.late
+        self.highest_score = max(self.highest_score, totals.highest_score)
+        self.total_score_ppm += totals.total_score_ppm
+        self.lowest_p_value = min(self.lowest_p_value, totals.lowest_p_value)
+        self.highest_novelty = max(self.highest_novelty, totals.highest_novelty)
+        self.undirected |= totals.undirected
+        members.classes.add_to(self.classes, part, MAX_CLASSES)
+        members.nearest_classes.add_to(self.nearest_classes, part, MAX_CLASSES)
+        self.more_sources |= members.sources.add_to(self.sources, part, MAX_ADDRESSES)
+        self.more_targets |= members.targets.add_to(self.targets, part, MAX_ADDRESSES)
+        self.more_named_sources |= members.named_sources.add_to(self.named_sources, part, MAX_ADDRESSES)
+        self.more_named_targets |= members.named_targets.add_to(self.named_targets, part, MAX_ADDRESSES)
+        self.more_target_ports |= members.target_ports.add_to(self.target_ports, part, MAX_ADDRESSES)
+        self.shown.add(members.shown, members.of(part))
+        self.deeds.add(members.done, part)
+        self._add_talks(members, members.talks.of(part))
+        self._add_pairs(members, members.pairs.of(part))
+        self._add_positions(members, members.of(part))
+        self.features = self.features.add(members.features.cut(members.of(part)))
 
-    def _add_talks(self, rows: pa.RecordBatch) -> None:
-        names, number, rows_at = keys_of([rows.column(name) for name in TALK_KEYS], "\x1f", "-")
-        flows = np.bincount(number, minlength=len(names))
-        # A flood ends here: conversations already known, and as many new ones as still fit.
-        known = pc.is_in(names, value_set=pa.array(list(self.talks), pa.string())).to_numpy(zero_copy_only=False)
-        for at in np.flatnonzero(known).tolist():
-            self.talks[names[at].as_py()].flows += int(flows[at])
-        for at in np.flatnonzero(~known)[: MAX_TALKS - len(self.talks)].tolist():
-            facts = rows.slice(int(rows_at[at]), 1).select(TALK_FIELDS).to_pylist()[0]
-            self.talks[names[at].as_py()] = Talk(flows=int(flows[at]), **facts)
+    def _add_talks(self, members: Members, of: slice) -> None:
+        keys, flows, rows_at = members.talk_keys[of], members.talks.flows[of], members.talks.first[of]
+        for at in fitting(keys, self.talks, MAX_TALKS).tolist():
+            key, number = keys[at].as_py(), int(flows[at])
+            if key in self.talks:
+                self.talks[key].flows += number
+            else:
+                self.talks[key] = _talk(members, int(rows_at[at]), number)
 
-    def _add_pairs(self, rows: pa.RecordBatch) -> None:
+    def _add_pairs(self, members: Members, of: slice) -> None:
         if len(self.pairs) >= MAX_PAIRS:
             return
-        ends = [rows.column(name).dictionary_encode() for name in ("src_addr", "dst_addr")]
-        codes = ends[0].indices.to_numpy().astype(np.int64) * len(ends[1].dictionary) + ends[1].indices.to_numpy()
-        _, first_rows = np.unique(codes, return_index=True)
         known = {tuple(pair) for pair in self.pairs}
         # Each comes both ways round at most, and half of so many were known: more fill nothing.
-        for at in np.sort(first_rows)[: 4 * MAX_PAIRS].tolist():
-            pair = pair_of(*(end[at].as_py() for end in ends))
+        for at in members.pairs.first[of][: 4 * MAX_PAIRS].tolist():
+            pair = pair_of(members.asked.source[at].as_py(), members.asked.target[at].as_py())
             if pair not in known and len(self.pairs) < MAX_PAIRS:
                 known.add(pair)
                 self.pairs.append(list(pair))
 
-
-def _numbers(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
-    values: npt.NDArray[np.int64] = rows.column(name).to_numpy()
-    return values
-
-
-def _unit(rows: pa.RecordBatch, name: str, missing: float) -> npt.NDArray[np.float64]:
-    """A column of shares as float64 within 0..1; `missing` where it is no number."""
-    values = np.nan_to_num(rows.column(name).to_numpy().astype(np.float64), nan=missing, posinf=1.0, neginf=0.0)
-    shares: npt.NDArray[np.float64] = np.clip(values, 0.0, 1.0)
-    return shares
+    def _add_positions(self, members: Members, of: slice) -> None:
+        fit = slice(of.start, min(of.stop, of.start + MAX_POSITIONS - len(self.positions)))
+        names = ["raw_partition", "raw_offset", "raw_index", "source_record"]
+        columns = [members.rows.column(name)[fit].to_pylist() for name in names]
+        self.positions += map(list, zip(*columns, strict=True))
 
 
-def _tally(counts: dict[Any, int], values: pa.Array, most: int) -> bool:
-    """Add the values' counts; true if a new value did not fit."""
-    counted = pc.value_counts(values)
-    names, numbers = counted.field("values"), counted.field("counts")
-    turned_away = False
-    if len(counts) + len(names) > most:
-        # Look at the values already known and at as many new ones as still fit, not at all of a flood's.
-        known = pc.is_in(names, value_set=pa.array(list(counts), names.type))
-        new = pc.indices_nonzero(pc.invert(known))
-        turned_away = len(new) > most - len(counts)
-        chosen = pa.concat_arrays([pc.indices_nonzero(known), new.slice(0, most - len(counts))])
-        names, numbers = names.take(chosen), numbers.take(chosen)
-    for name, number in zip(names.to_pylist(), numbers.to_pylist(), strict=True):
-        counts[name] = counts.get(name, 0) + number
-    return turned_away
+def _talk(members: Members, at: int, flows: int) -> Talk:
+    """The conversation that the row `at` is of."""
+    asked, rows = members.asked, members.rows
+    macs = [rows.column(name)[at].as_py() for name in ("src_mac", "dst_mac")]
+    source_mac, target_mac = reversed(macs) if asked.turned[at] else macs
+    port = int(asked.port[at])
+    return Talk(
+        src_addr=asked.source[at].as_py(),
+        dst_addr=asked.target[at].as_py(),
+        dst_port=port if port >= 0 else None,
+        ip_proto=rows.column("ip_proto")[at].as_py(),
+        flows=flows,
+        src_mac=source_mac,
+        dst_mac=target_mac,
+        community_id=rows.column("community_id")[at].as_py(),
+    )
 
 
 def as_document(incident: Incident) -> dict[str, Any]:

@@ -17,19 +17,21 @@ from pipeline.alert.facts import facts_of
 from pipeline.alert.feature_words import reason_words
 from pipeline.alert.grouping import Grouping, clock_of
 from pipeline.alert.incident import Incident
+from pipeline.alert.members import Members, members_of
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE, known_of, service_of_deed
 from pipeline.alert.sensor import NEVER_US, Left
 from pipeline.alert.techniques import Meanings
 from pipeline.alert.wording import printable_name
 from pipeline.contracts.incident_joining import DAY_US, address_of
 from pipeline.runtime.terminal import printable
+from pipeline.runtime.wire.batches import taken
 
 LISTED = 32
 """Flows of a day that are listed: the first by their end; all are counted."""
 MAX_TEXT = 256
 
-WordsOf = Callable[[pa.RecordBatch], dict[str, Any]]
-"""A row (schema `scored`, one) as it is listed."""
+WordsOf = Callable[[Members, int], dict[str, Any]]
+"""A part of suspects, of one flow, as it is listed."""
 
 
 @dataclass(slots=True)
@@ -56,12 +58,15 @@ class LoneDay:
         self.first_us = min(self.first_us, int(ends_us.min())) if self.count else int(ends_us.min())
         self.last_us = max(self.last_us, int(ends_us.max())) if self.count else int(ends_us.max())
         self.count += rows.num_rows
-        last = self.flows[-1]["order"] if len(self.flows) == LISTED else None
-        for at in np.lexsort((records, ends_us))[:LISTED].tolist():
-            order = [int(ends_us[at]), int(records[at])]
-            if last is not None and order >= last:
-                break
-            self.flows.append({"order": order, **words_of(rows.slice(at, 1))})
+        first = np.lexsort((records, ends_us))[:LISTED]
+        orders = list(zip(ends_us[first].tolist(), records[first].tolist(), strict=True))
+        if len(self.flows) == LISTED:
+            last = tuple(self.flows[-1]["order"])
+            orders = [order for order in orders if order < last]
+        if orders:
+            members = members_of(taken(rows, first[: len(orders)]), np.arange(len(orders)))
+            for part, order in enumerate(orders):
+                self.flows.append({"order": list(order), **words_of(members, part)})
         self.flows = sorted(self.flows, key=lambda flow: flow["order"])[:LISTED]
 
 
@@ -121,12 +126,12 @@ def _emitted(day: LoneDay, activity: int, clock_us: int) -> Revision:
     return Revision(replace(day), activity)
 
 
-def words_of(row: pa.RecordBatch, meanings: Meanings, baseline: Baseline | None) -> dict[str, Any]:
-    """A suspect (one row of schema `scored`) as it is listed: when, who asked whom, for what, and why."""
-    facts = row.select(["site", "sensor", "model", "end_ts_us"]).to_pylist()[0]
-    ended_us = facts.pop("end_ts_us")
+def words_of(members: Members, part: int, meanings: Meanings, baseline: Baseline | None) -> dict[str, Any]:
+    """A suspect (a part of one flow) as it is listed: when, who asked whom, for what, and why."""
+    ended_us, at = members.totals[part].end_ts_us, members.bounds[part]
+    facts = {name: members.rows.column(name)[at].as_py() for name in ("site", "sensor", "model")}
     flow = Incident(uid="", key="", opened_ts_us=ended_us, last_clock_us=ended_us, **facts)
-    flow.absorb(row)
+    flow.absorb(members, part)
     known = known_of(flow, meanings, baseline)
     reasons = [*(sentence.says for sentence in known.said), *(reason_words(reason) for reason in known.why)]
     [deed], [spoke] = flow.deeds.of.values(), evidence(flow)

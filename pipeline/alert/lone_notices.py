@@ -12,6 +12,7 @@ from pipeline.alert.explain import Baseline
 from pipeline.alert.grouping import Grouping
 from pipeline.alert.levels import FAINT
 from pipeline.alert.lone_flows import LoneDay, LoneFlows, advance_lone, words_of
+from pipeline.alert.members import Members
 from pipeline.alert.ocsf import (
     CLOSE,
     OCSF_VERSION,
@@ -60,8 +61,11 @@ def lone_findings(
     return events
 
 
-def _words(row: Any, meanings: Meanings, baseline_of: Callable[[str], Baseline | None]) -> dict[str, Any]:
-    return words_of(row, meanings, baseline_of(row.column("model")[0].as_py()))
+def _words(
+    members: Members, part: int, meanings: Meanings, baseline_of: Callable[[str], Baseline | None]
+) -> dict[str, Any]:
+    model = members.rows.column("model")[members.bounds[part]].as_py()
+    return words_of(members, part, meanings, baseline_of(model))
 
 
 def lone_uid(name: SensorName, day: LoneDay) -> str:

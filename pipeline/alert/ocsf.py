@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from pipeline.alert.deeds import COUNTS, Deed
+from pipeline.alert.deeds import Deed
+from pipeline.alert.done import COUNTS
 from pipeline.alert.endpoints import evidence, further_pairs, observables
 from pipeline.alert.evidence_words import EvidenceWords, Sentence, sentences, shipped_evidence_words
 from pipeline.alert.explain import TOP, Baseline, Reason, reasons

@@ -11,6 +11,7 @@ from pipeline.alert.grouping import Group, Grouping, clock_of, clock_order, grou
 from pipeline.alert.incident import CROWD, Incident
 from pipeline.alert.kernel import ALONE, DROPPED, Linked
 from pipeline.alert.levels import grows, levels_of
+from pipeline.alert.members import members_of
 from pipeline.alert.occasions import occasions_of
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
 from pipeline.alert.pages import PAGE, Occasion, SensorPages
@@ -185,18 +186,18 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     joined_at = np.maximum(fresh_number, linked.opened_row[first_group])[member_rows]
     order = np.lexsort((member_rows, joined_at, last_group[member_rows]))
     member_rows, joined_at = member_rows[order], joined_at[order]
-    members = taken(rows, member_rows)
-    levels, occasions = levels_of(members, shipped()), list[tuple[int, Incident, Occasion]]()
-    grow = grows(members, levels)
-    groups, starts, sizes = np.unique(last_group[member_rows], return_index=True, return_counts=True)
-    for number, start, size in zip(groups.tolist(), starts.tolist(), sizes.tolist(), strict=True):
-        of_group, target = members.slice(start, size), followed[number]
+    groups, starts = np.unique(last_group[member_rows], return_index=True)
+    members = members_of(taken(rows, member_rows), starts)
+    levels, occasions = levels_of(members.rows, shipped()), list[tuple[int, Incident, Occasion]]()
+    grow = grows(members.rows, levels)
+    for part, number in enumerate(groups.tolist()):
+        joined, target = members.of(part), followed[number]
+        of_group = members.rows[joined]
         if target.incident is None:
             target.incident = _open(of_group, target.group, int(clock_us[linked.opened_row[number]]), grouping)
-        joined = slice(start, start + size)
         rose = occasions_of(target.incident, of_group, joined_at[joined], levels[joined], grow[joined], clock_us)
         occasions += [(fresh_row, target.incident, occasion) for fresh_row, occasion in rose]
-        target.incident.absorb(of_group)
+        target.incident.absorb(members, part)
         target.incident.last_clock_us = target.group.last_clock_us
 
     paged = _judge(state.pages, sorted(occasions, key=lambda occasion: occasion[0]), pages)

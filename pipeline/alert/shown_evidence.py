@@ -1,7 +1,7 @@
 """What the flows of an incident say is new at their sensor: counts, and of each kind the flow that says it best."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,28 @@ class Example:
     answers: bool | None = None
 
 
+class ShownFlows(NamedTuple):
+    """What their sensor's baseline shows of n flows.
+
+    rows: they (schema `scored`). bits: (n,) the evidence that is said of each, 0 where nothing is shown. strangeness:
+    (n,) infinite where none is known. answers: (n,) see `Example`.
+    """
+
+    rows: pa.RecordBatch
+    bits: npt.NDArray[np.uint32]
+    strangeness: npt.NDArray[np.float32]
+    answers: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, rows: pa.RecordBatch, answers: npt.NDArray[np.bool_]) -> "ShownFlows":
+        """What is shown of the rows (schema `scored`); `answers`: (n,) what `answering` says of them."""
+        evidence = filled(rows, "evidence", 0)
+        shown = shown_evidence(filled(rows, "phase", 0), evidence)
+        bits = shown | np.where(shown != 0, evidence & np.uint32(DESCRIBES), np.uint32(0))
+        strangeness = np.nan_to_num(filled(rows, "strangeness", np.inf), nan=np.inf, posinf=np.inf)
+        return cls(rows, bits, strangeness, answers)
+
+
 @dataclass(slots=True)
 class ShownEvidence:
     """Of an incident's flows those that their sensor's baseline shows.
@@ -75,31 +97,27 @@ class ShownEvidence:
     counts: dict[str, int] = field(default_factory=dict)
     examples: dict[str, Example] = field(default_factory=dict)
 
-    def add(self, rows: pa.RecordBatch) -> None:
-        """Add flows (schema `scored`, in the order they count)."""
-        evidence = filled(rows, "evidence", 0)
-        shown = shown_evidence(filled(rows, "phase", 0), evidence)
-        self.flows += int(np.count_nonzero(shown))
-        if not shown.any():
-            return
-        bits = shown | np.where(shown != 0, evidence & np.uint32(DESCRIBES), np.uint32(0))
+    def add(self, flows: ShownFlows, of: slice) -> None:
+        """Add some of the flows, in the order they count."""
+        bits = flows.bits[of]
+        self.flows += int(np.count_nonzero(bits))
+        any_bits = int(np.bitwise_or.reduce(bits))
         for bit in SAID:
-            at = np.flatnonzero(bits & np.uint32(bit))
-            if len(at):
+            if bit & any_bits:
+                at = np.flatnonzero(bits & np.uint32(bit))
                 name = name_of(bit)
                 self.counts[name] = self.counts.get(name, 0) + len(at)
-                self._add_example(name, bit, rows, at)
+                self._add_example(name, bit, flows, of.start + at)
 
-    def _add_example(self, name: str, bit: Evidence, rows: pa.RecordBatch, at: npt.NDArray[np.int64]) -> None:
+    def _add_example(self, name: str, bit: Evidence, flows: ShownFlows, at: npt.NDArray[np.int64]) -> None:
         before = self.examples.get(name)
         if bit != Evidence.STRANGE:
             if before is None:
-                self.examples[name] = example_of(rows, int(at[0]))
+                self.examples[name] = _example(flows.rows, int(at[0]), flows.answers)
             return
-        strangeness = np.nan_to_num(filled(rows, "strangeness", np.inf)[at], nan=np.inf, posinf=np.inf)
-        strangest = int(at[np.argmax(strangeness)])
-        if before is None or _or_infinite(before.strangeness) < float(strangeness.max()):
-            self.examples[name] = example_of(rows, strangest)
+        strangest = int(at[np.argmax(flows.strangeness[at])])
+        if before is None or _or_infinite(before.strangeness) < float(flows.strangeness[strangest]):
+            self.examples[name] = _example(flows.rows, strangest, flows.answers)
 
     def as_document(self) -> dict[str, Any]:
         """As JSON values, for the saved state."""
@@ -117,14 +135,19 @@ class ShownEvidence:
 
 def example_of(rows: pa.RecordBatch, at: int) -> Example:
     """The facts of one row (schema `features` or `scored`)."""
-    row = rows.slice(at, 1)
-    facts = row.select([*FACTS, "ics_functions", "strangeness", "strange_from"]).to_pylist()[0]
-    functions = facts.pop("ics_functions") or []
-    facts["functions"] = functions[: 2 * MAX_FUNCTIONS : 2]  # code, count, code, count and so on
-    for name in ("strangeness", "strange_from"):
-        facts[name] = _or_none(facts[name])
-    facts["answers"] = bool(answering(row)[0])
-    return Example(**facts)
+    return _example(rows.slice(at, 1), 0, answering(rows.slice(at, 1)))
+
+
+def _example(rows: pa.RecordBatch, at: int, answers: npt.NDArray[np.bool_]) -> Example:
+    facts = {name: rows.column(name)[at].as_py() for name in FACTS}
+    functions = rows.column("ics_functions")[at].as_py() or []
+    return Example(
+        **facts,
+        functions=functions[: 2 * MAX_FUNCTIONS : 2],  # code, count, code, count and so on
+        strangeness=_or_none(rows.column("strangeness")[at].as_py()),
+        strange_from=_or_none(rows.column("strange_from")[at].as_py()),
+        answers=bool(answers[at]),
+    )
 
 
 def _or_none(distance: float | None) -> float | None:

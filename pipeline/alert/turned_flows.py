@@ -7,69 +7,64 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.alert.distinct import of_distinct
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.contracts.initiators import UNORDERED, answering
 from pipeline.contracts.services import is_answer
-from pipeline.runtime.wire.batches import filled
+from pipeline.runtime.wire.batches import filled, integers
 
 Flags = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
 GROUPS = rf"{GROUP_MAC}|{GROUP_ADDRESS}|^[0-9.]+\.255$"
 """Addresses that no single device answers for; the broadcast address of a network among them."""
-TURNED = (("src_addr", "dst_addr"), ("src_mac", "dst_mac"), ("src_port", "dst_port"))
 
 
 class Initiators(NamedTuple):
-    """Rows whose source is who asked, as far as that is known.
+    """Who asked whom in n flows, as far as that is known.
 
-    rows: ends swapped where turned. turned: (n,) those that came the other way round. directed: (n,) whether it is
-    known who asked. unordered: whether some are of a sensor that orders ends by address.
+    source, target: (n,) addresses, of one dictionary. port: (n,) the target's, -1 where none is known. turned: (n,)
+    those that the sensor has the other way round. directed: (n,) whether it is known who asked. unordered: (n,) those
+    of a sensor that orders ends by address. to_group: (n,) whether the target is no single device. answers: (n,) those
+    that the sensor has from a service to who uses it (contracts/initiators.py).
     """
 
-    rows: pa.RecordBatch
+    source: pa.DictionaryArray
+    target: pa.DictionaryArray
+    port: Ints
     turned: Flags
     directed: Flags
-    unordered: bool
+    unordered: Flags
+    to_group: Flags
+    answers: Flags
 
 
 def from_initiators(rows: pa.RecordBatch) -> Initiators:
-    """The rows (schema `scored`) as who asked sent them.
+    """Who asked whom in the rows (schema `scored`).
 
     Where the sensor orders ends by address, the end with more SYNs asked; else the ports say it, or nothing does.
     """
+    src_port, dst_port = (integers(rows, name, -1) for name in ("src_port", "dst_port"))
     unordered = _mask(pc.equal(rows.column("source_type"), UNORDERED))
     fwd_syn, rev_syn = (filled(rows, name, 0) for name in ("fwd_syn_pkts", "rev_syn_pkts"))
     answers = answering(rows)
-    asks = is_answer(ports(rows, "dst_port"), ports(rows, "src_port"))
+    asks = is_answer(dst_port, src_port)
     by_syn = unordered & (fwd_syn != rev_syn)
+    addresses = pa.concat_arrays([rows.column("src_addr"), rows.column("dst_addr")]).dictionary_encode()
+    first, second = addresses.indices.to_numpy().reshape(2, rows.num_rows)
     # A group initiates nothing, whichever end a sensor calls it.
-    from_group, to_group = (is_group(rows.column(name)) for name in ("src_addr", "dst_addr"))
-    by_group = from_group != to_group
-    turned = np.where(by_group, from_group & unordered, np.where(by_syn, rev_syn > fwd_syn, answers))
-    directed = ~unordered | by_syn | answers | asks | by_group
-    return Initiators(_turned(rows, turned), turned, directed, bool(unordered.any()))
-
-
-def is_group(addresses: pa.Array) -> Flags:
-    """(n,) whether addresses are of no single device."""
-    return _mask(of_distinct(addresses, lambda distinct: pc.match_substring_regex(distinct, GROUPS)))
-
-
-def _turned(rows: pa.RecordBatch, turned: Flags) -> pa.RecordBatch:
-    if not turned.any():
-        return rows
-    mask = pa.array(turned)
-    for name_a, name_b in TURNED:
-        first, second = rows.column(name_a), rows.column(name_b)
-        for name, column in ((name_a, pc.if_else(mask, second, first)), (name_b, pc.if_else(mask, first, second))):
-            rows = rows.set_column(rows.schema.get_field_index(name), rows.schema.field(name), column)
-    return rows
-
-
-def ports(rows: pa.RecordBatch, name: str) -> npt.NDArray[np.int64]:
-    """(n,) ports; -1 where none is known."""
-    numbers: npt.NDArray[np.int64] = rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-    return numbers
+    of_group = _mask(pc.match_substring_regex(addresses.dictionary, GROUPS))
+    by_group = of_group[first] != of_group[second]
+    turned = np.where(by_group, of_group[first] & unordered, np.where(by_syn, rev_syn > fwd_syn, answers))
+    source, target = np.where(turned, second, first), np.where(turned, first, second)
+    return Initiators(
+        pa.DictionaryArray.from_arrays(source, addresses.dictionary),
+        pa.DictionaryArray.from_arrays(target, addresses.dictionary),
+        np.where(turned, src_port, dst_port),
+        turned,
+        ~unordered | by_syn | answers | asks | by_group,
+        unordered,
+        of_group[target],
+        answers,
+    )
 
 
 def _mask(column: Any) -> Flags:

@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pipeline.alert.deeds import COUNTS, MAX_DEEDS, TCP, TRANSPORTS, Deed
+from pipeline.alert.deeds import MAX_DEEDS, Deed
+from pipeline.alert.done import COUNTS, TCP, TRANSPORTS
 from pipeline.alert.ends import most
 from pipeline.alert.incident import CROWD, Incident
 

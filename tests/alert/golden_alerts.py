@@ -10,6 +10,7 @@ import orjson
 
 from pipeline.alert.facts import facts_of
 from pipeline.alert.incident import Incident
+from pipeline.alert.members import members_of
 from pipeline.featurize.feature_sets import named
 from pipeline.ingest.files.offline_rows import decode_file
 from pipeline.settings import load_settings
@@ -96,7 +97,7 @@ def alerts_of(capture: Capture) -> list[dict[str, Any]]:
 
 def _all_as_one(capture: Capture, done: flow_file.FlowFile) -> str:
     incident = Incident("0" * 32, capture.site, capture.sensor, "\x1f", "", 0, 0)
-    incident.absorb(done.rows)
+    incident.absorb(members_of(done.rows))
     return facts_of(incident).says
 
 

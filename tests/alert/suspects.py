@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.alert.members import Members, members_of
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 
@@ -60,6 +61,11 @@ def scored(rows: Sequence[dict[str, Any]], features: npt.NDArray[np.float64] | N
         columns.append(pa.array([row.get(field.name, default) for row in filled], field.type))
     schema = arrow_schema("scored", values.shape[1])
     return pa.RecordBatch.from_arrays([*columns, matrix_column(values)], schema=schema)
+
+
+def members(rows: Sequence[dict[str, Any]], features: npt.NDArray[np.float64] | None = None) -> Members:
+    """The same as flows of one incident."""
+    return members_of(scored(rows, features))
 
 
 def manifest() -> dict[str, Any]:

@@ -5,7 +5,7 @@ import pyarrow.compute as pc
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.alert.distinct import combinations, keys_of, of_distinct
+from pipeline.alert.distinct import combinations, fitting, keys_of, of_distinct
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["a", "b", "a-", None]), st.sampled_from([1, 2, None]), st.sampled_from(["-b", "b"]))
@@ -40,3 +40,12 @@ def test_what_is_asked_of_distinct_values_is_asked_of_all(values: list[str | Non
     column = pa.array(values, pa.string())
     found = of_distinct(column, lambda distinct: pc.match_substring_regex(distinct, "255$"))
     assert found.equals(pc.match_substring_regex(column, "255$"))
+
+
+@given(st.lists(st.integers(0, 9), unique=True), st.sets(st.integers(0, 9)), st.integers(0, 9))
+def test_what_is_known_always_fits_and_of_the_rest_the_first(names: list[int], known: set[int], most: int) -> None:
+    free = max(0, most - len(known))
+    fits = [*known, *[name for name in names if name not in known][:free]]
+    assert fitting(pa.array(names, pa.int64()), known, most).tolist() == [
+        at for at, name in enumerate(names) if name in fits
+    ]

@@ -14,13 +14,14 @@ from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.alert.grouping import Grouping, load_grouping, opens_alone
 from pipeline.alert.incident import as_document, of_document
 from pipeline.alert.incidents import closed_incidents, incidents_of
+from pipeline.alert.members import members_of
 from pipeline.alert.shown_evidence import SAID, name_of
 from pipeline.contracts.baseline import SHOWN, Evidence, Phase, shown_evidence
 from pipeline.contracts.services import INDUSTRIAL_PORTS
 from pipeline.errors import Misconfigured
 from pipeline.runtime.wire.batches import filled
 from schemas.validation import violation
-from tests.alert.suspects import manifest, scored
+from tests.alert.suspects import manifest, members, scored
 from tests.alert.test_incident import fresh
 
 A, B, OUTSIDE = "10.0.0.7", "10.0.0.20", "93.184.216.34"
@@ -38,7 +39,7 @@ def shown(evidence: Evidence, **row: Any) -> dict[str, Any]:
 def says(evidence: Evidence, kind: Evidence | None = None, **row: Any) -> str:
     """The sentence of one kind of evidence about a flow."""
     incident = fresh()
-    incident.absorb(scored([shown(evidence, **row)]))
+    incident.absorb(members([shown(evidence, **row)]))
     chosen = name_of(kind or evidence)
     [sentence] = [each.says for each in sentences(incident.shown, shipped_evidence_words()) if each.kind.name == chosen]
     return sentence
@@ -134,10 +135,10 @@ def rows_of(flows: list[tuple[Any, int, float | None]]) -> list[dict[str, Any]]:
 @given(flows=FLOWS, cuts=st.sets(st.integers(1, 29)))
 def test_batches_and_a_restart_in_between_change_nothing(flows: list[Any], cuts: set[int]) -> None:
     rows, whole, divided = rows_of(flows), fresh(), fresh()
-    whole.absorb(scored(rows))
+    whole.absorb(members(rows))
     edges = [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
     for first, last in pairwise(edges):
-        divided.absorb(scored(rows[first:last]))
+        divided.absorb(members(rows[first:last]))
         divided = of_document(orjson.loads(orjson.dumps(as_document(divided))))
     assert divided.shown == whole.shown
     assert len(whole.shown.examples) == len(whole.shown.counts) <= len(SAID)
@@ -148,7 +149,7 @@ def test_batches_and_a_restart_in_between_change_nothing(flows: list[Any], cuts:
 def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
     """And the strangest of them is the example; without a usual kind a flow is infinitely far."""
     incident, rows = fresh(), scored(rows_of(flows))
-    incident.absorb(rows)
+    incident.absorb(members_of(rows))
     bits = shown_evidence(filled(rows, "phase", 0), filled(rows, "evidence", 0))
     assert incident.shown.flows == np.count_nonzero(bits)
     strange = [

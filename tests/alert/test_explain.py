@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.alert.explain import Reason, read_baseline, reasons
-from pipeline.alert.features import FeatureSample
+from pipeline.alert.features import FeatureSample, FlowFeatures
 from pipeline.errors import RefusedState
 from schemas.model_manifest import FITTED
 from tests.alert.suspects import manifest, scored
@@ -12,7 +12,7 @@ from tests.alert.suspects import manifest, scored
 
 def explained(values: list[list[float]], document: dict[str, Any] | None = None) -> list[Reason]:
     rows = scored([{"raw_offset": number} for number in range(len(values))], np.asarray(values))
-    return reasons(FeatureSample.empty().add(rows), read_baseline(document or manifest()))
+    return reasons(FeatureSample.empty().add(FlowFeatures.of(rows)), read_baseline(document or manifest()))
 
 
 def test_what_is_furthest_out_of_the_usual_range_comes_first() -> None:
@@ -47,7 +47,7 @@ def test_at_most_two_of_a_group_and_five_in_all() -> None:
     document["baseline"] = {name: [0] * 12 for name in ("q01", "q50", "q99")}
     values = np.ones((3, 12))
     rows = scored([{"raw_offset": n} for n in range(3)], values)
-    strongest = reasons(FeatureSample.empty().add(rows), read_baseline(document))
+    strongest = reasons(FeatureSample.empty().add(FlowFeatures.of(rows)), read_baseline(document))
     assert [reason.feature for reason in strongest] == ["f0", "f1", "f2", "f3", "f4"]
 
 
@@ -59,7 +59,7 @@ def test_a_weight_says_what_matters_more() -> None:
 
 def test_features_of_another_width_are_not_explained() -> None:
     rows = scored([{}], np.ones((1, 7)))
-    assert reasons(FeatureSample.empty().add(rows), read_baseline(manifest())) == []
+    assert reasons(FeatureSample.empty().add(FlowFeatures.of(rows)), read_baseline(manifest())) == []
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from pipeline.alert.phrases import read_phrases
 from pipeline.contracts.class_names import is_name
 from pipeline.errors import Misconfigured
 from schemas.validation import violation
-from tests.alert.suspects import scored
+from tests.alert.suspects import members, scored
 from tests.alert.test_incident import fresh
 
 A, B = "10.0.0.7", "10.0.0.20"
@@ -29,7 +29,7 @@ ONE = {"fwd_pkts": 3, "rev_pkts": 0}
 def told(*rows: dict[str, Any]) -> str:
     """The facts, without time and place."""
     incident = fresh()
-    incident.absorb(scored([{"src_addr": A, "dst_addr": B, **row} for row in rows]))
+    incident.absorb(members([{"src_addr": A, "dst_addr": B, **row} for row in rows]))
     return re.sub(r"(, within [^,]*)?, since .*", "", facts_of(incident).says)
 
 
@@ -163,7 +163,7 @@ ROWS = st.lists(ROW, min_size=1, max_size=12)
 
 def absorbed(rows: list[dict[str, Any]]) -> Incident:
     incident = fresh()
-    incident.absorb(scored(rows))
+    incident.absorb(members(rows))
     return incident
 
 
@@ -236,7 +236,7 @@ def test_batches_and_a_restart_in_between_change_nothing(rows: list[dict[str, An
     whole, divided = absorbed(rows), fresh()
     edges = [0, *sorted(cut for cut in cuts if cut < len(rows)), len(rows)]
     for first, last in pairwise(edges):
-        divided.absorb(scored(rows[first:last]))
+        divided.absorb(members(rows[first:last]))
         divided = of_document(orjson.loads(orjson.dumps(as_document(divided))))
     assert divided.deeds == whole.deeds
     assert facts_of(divided) == facts_of(whole)
@@ -246,16 +246,16 @@ def test_what_is_retained_of_a_flood_is_bounded_and_said_so() -> None:
     incident = fresh()
     for part in range(3):
         rows = [{"dst_addr": f"10.{part}.{n // 250}.{n % 250}", "dst_port": 23, **ONE} for n in range(1_000)]
-        incident.absorb(scored(rows))
+        incident.absorb(members(rows))
     assert sum(len(deed.targets) for deed in incident.deeds.of.values()) == MAX_TARGETS
     says = facts_of(incident).says
     assert "opened 3,000 Telnet connections (tcp/23) to 2,048 or more addresses, and got no answer" in says
     scan = fresh()
-    scan.absorb(scored([{"dst_port": port, **ONE} for port in range(1_000)]))
+    scan.absorb(members([{"dst_port": port, **ONE} for port in range(1_000)]))
     assert len(scan.deeds.of) == MAX_DEEDS
     assert "tried 256 or more tcp ports of 198.18.134.15 in 256 or more flows" in facts_of(scan).says
     flood = fresh()
-    flood.absorb(scored([{"src_addr": f"10.0.{n >> 8}.{n & 255}", **ONE} for n in range(1_000)]))
+    flood.absorb(members([{"src_addr": f"10.0.{n >> 8}.{n & 255}", **ONE} for n in range(1_000)]))
     says = facts_of(flood).says
     assert says.startswith("256 or more addresses opened 256 or more Modbus connections (tcp/502) to 198.18.134.15")
     assert "744 further flows of others" in says
@@ -268,7 +268,7 @@ def test_an_incident_of_a_state_before_says_at_least() -> None:
     del document["deeds"]
     older = of_document(document)
     assert facts_of(older).says.startswith("198.18.134.11: 3 further flows of 198.18.134.11")
-    older.absorb(scored([{"dst_port": 102}] * 2))
+    older.absorb(members([{"dst_port": 102}] * 2))
     assert facts_of(older).says.startswith("198.18.134.11 opened 2 or more S7 connections (tcp/102) to 198.18.134.15")
 
 

@@ -14,7 +14,7 @@ from pipeline.alert.ocsf import known_of
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.group_addresses import is_group_address
 from pipeline.contracts.incident_joining import HUB_PARTNERS, MAX_PAIRS
-from tests.alert.suspects import SECOND, START_US, scored
+from tests.alert.suspects import SECOND, START_US, members
 
 LASTED = "within 1 ms, since 2023-03-10 10:19:59 UTC (plant/left)"
 
@@ -35,8 +35,8 @@ def test_it_knows_who_did_what_when_and_how_often() -> None:
         {"at": 1.0, "late_by_us": 5},
         {"at": 3.0, "p_value": 0.0001},
     ]
-    incident.absorb(scored(rows))
-    incident.absorb(scored([{"at": 9.0, "src_addr": "x", "start_ts_us": START_US - SECOND, "source_record": None}]))
+    incident.absorb(members(rows))
+    incident.absorb(members([{"at": 9.0, "src_addr": "x", "start_ts_us": START_US - SECOND, "source_record": None}]))
     assert (incident.count, incident.late) == (4, 1)
     assert incident.start_ts_us == START_US - SECOND
     assert incident.first_ts_us == START_US + SECOND
@@ -55,9 +55,9 @@ def test_it_knows_who_did_what_when_and_how_often() -> None:
 
 def test_the_classifiers_normal_gives_way_to_what_others_look_like() -> None:
     incident = fresh()
-    incident.absorb(scored([{"class": "normal"}] * 3 + [{"class": "mitm"}]))
+    incident.absorb(members([{"class": "normal"}] * 3 + [{"class": "mitm"}]))
     assert incident.main_class == "mitm"
-    incident.absorb(scored([{"class": "normal"}]))
+    incident.absorb(members([{"class": "normal"}]))
     assert incident.main_class == "normal"
 
 
@@ -67,7 +67,7 @@ def unknown(nearest: str = "ssh_bruteforce", **row: Any) -> dict[str, Any]:
 
 def test_unknown_flows_speak_for_no_name() -> None:
     incident = fresh()
-    incident.absorb(scored([unknown()] * 6 + [unknown("normal")] * 3 + [{"class": "ssh_bruteforce"}]))
+    incident.absorb(members([unknown()] * 6 + [unknown("normal")] * 3 + [{"class": "ssh_bruteforce"}]))
     assert incident.main_class == "unknown"
     assert incident.further_classes == []
     assert says(incident).endswith("opened 10 Modbus connections (tcp/502) to 198.18.134.15, " + LASTED)
@@ -77,7 +77,7 @@ def test_unknown_flows_speak_for_no_name() -> None:
 def test_what_a_quarter_is_known_to_be_is_said_of_that_quarter() -> None:
     incident = fresh()
     others = [unknown(src_addr="10.0.0.9", dst_addr=f"10.0.1.{n}") for n in range(9)]
-    incident.absorb(scored([{"class": "ssh_bruteforce", "src_addr": "10.0.0.5", "dst_addr": "10.0.0.6"}] * 3 + others))
+    incident.absorb(members([{"class": "ssh_bruteforce", "src_addr": "10.0.0.5", "dst_addr": "10.0.0.6"}] * 3 + others))
     assert incident.main_class == "ssh_bruteforce"
     assert says(incident) == (
         "10.0.0.5 opened 3 Modbus connections (tcp/502) to 10.0.0.6; 9 further flows of 10.0.0.9, "
@@ -85,7 +85,7 @@ def test_what_a_quarter_is_known_to_be_is_said_of_that_quarter() -> None:
         "T0859 Valid Accounts"
     )
     assert incident.all_ends.actor == "10.0.0.9"
-    incident.absorb(scored([unknown()]))
+    incident.absorb(members([unknown()]))
     assert says(incident).startswith(
         "10.0.0.9 opened 9 Modbus connections (tcp/502) to 9 addresses; 4 further flows of"
     )
@@ -103,12 +103,12 @@ def test_where_the_sensor_orders_ends_by_address_the_one_who_sent_syns_began() -
         }
         for n in range(3)
     ]
-    incident.absorb(scored(scan))
+    incident.absorb(members(scan))
     assert incident.undirected
     assert incident.ends.actor == "9.9.9.9"
     assert sorted(incident.ends.others) == ["10.0.0.0", "10.0.0.1", "10.0.0.2"]
     unknown = fresh()
-    unknown.absorb(scored([{"source_type": "icsflow", "src_addr": f"{n}", "dst_addr": "z"} for n in "abc"]))
+    unknown.absorb(members([{"source_type": "icsflow", "src_addr": f"{n}", "dst_addr": "z"} for n in "abc"]))
     assert unknown.ends.actor == "z"
     assert set(unknown.ends.others) == {"a", "b", "c"}
 
@@ -126,7 +126,7 @@ def test_everything_kept_is_bounded() -> None:
             }
             for n in range(600)
         ]
-        incident.absorb(scored(rows))
+        incident.absorb(members(rows))
     assert incident.count == 2400
     sizes = [len(sample) for sample in (incident.positions, incident.sources, incident.targets, incident.target_ports)]
     assert sizes == [1024, 256, 256, 256]
@@ -142,9 +142,9 @@ def test_the_sample_of_features_is_the_same_for_any_split(cut: int, seed: int) -
     values = np.random.default_rng(seed).normal(size=(200, 4))
     rows = [{"raw_offset": n} for n in range(200)]
     whole, split = fresh(), fresh()
-    whole.absorb(scored(rows, values))
-    split.absorb(scored(rows[:cut], values[:cut]))
-    split.absorb(scored(rows[cut:], values[cut:]))
+    whole.absorb(members(rows, values))
+    split.absorb(members(rows[:cut], values[:cut]))
+    split.absorb(members(rows[cut:], values[cut:]))
     assert whole.features.as_document() == split.features.as_document()
     np.testing.assert_array_equal(whole.features.highest, values.astype(np.float32).max(axis=0))
 
@@ -160,11 +160,11 @@ def test_the_first_pairs_are_the_same_for_any_split_and_have_those_of_the_eviden
 ) -> None:
     rows = [{"src_addr": source, "dst_addr": target, "dst_port": port} for source, target, port in flows]
     whole, split = fresh(), fresh()
-    whole.absorb(scored(rows))
+    whole.absorb(members(rows))
     bounds = sorted({0, *(cut for cut in cuts if cut < len(rows)), len(rows)})
     named: list[list[str]] = []
     for start, end in pairwise(bounds):
-        split.absorb(scored(rows[start:end]))
+        split.absorb(members(rows[start:end]))
         evidences = evidence(split)
         written = further_pairs(split, evidences)
         pairs = written or [sorted((each["src_endpoint"]["ip"], each["dst_endpoint"]["ip"])) for each in evidences]
@@ -180,19 +180,19 @@ def test_the_first_pairs_are_the_same_for_any_split_and_have_those_of_the_eviden
 
 def test_pairs_are_written_where_the_evidence_does_not_say_them() -> None:
     incident = fresh()
-    incident.absorb(scored([{"dst_addr": f"10.0.1.{host}"} for host in range(HUB_PARTNERS)]))
+    incident.absorb(members([{"dst_addr": f"10.0.1.{host}"} for host in range(HUB_PARTNERS)]))
     assert further_pairs(incident, evidence(incident)) == []
-    incident.absorb(scored([{"dst_addr": "FE80::1"}]))
+    incident.absorb(members([{"dst_addr": "FE80::1"}]))
     assert further_pairs(incident, evidence(incident))[-1] == ["198.18.134.11", "fe80::1"]
     hidden = fresh()
-    hidden.absorb(scored([{"dst_port": port} for port in range(9)] * 2 + [{"dst_addr": "10.0.0.\x1b[31m"}]))
+    hidden.absorb(members([{"dst_port": port} for port in range(9)] * 2 + [{"dst_addr": "10.0.0.\x1b[31m"}]))
     written = further_pairs(hidden, evidence(hidden))
     assert len(written) == 2 and all(name.isprintable() for pair in written for name in pair)
 
 
 def test_an_incident_saved_by_a_version_before_has_the_pairs_of_its_conversations() -> None:
     incident = fresh()
-    incident.absorb(scored([{"dst_addr": f"10.0.1.{host}"} for host in range(9)] * 2))
+    incident.absorb(members([{"dst_addr": f"10.0.1.{host}"} for host in range(9)] * 2))
     before = as_document(incident)
     del before["pairs"]
     assert of_document(before).pairs == incident.pairs
@@ -200,14 +200,14 @@ def test_an_incident_saved_by_a_version_before_has_the_pairs_of_its_conversation
 
 def test_it_survives_being_saved() -> None:
     incident = fresh()
-    incident.absorb(scored([{"dst_port": None, "src_mac": "b8:27:eb:6d:4f:4b"}, {"dst_addr": "\x1b[31m"}]))
+    incident.absorb(members([{"dst_port": None, "src_mac": "b8:27:eb:6d:4f:4b"}, {"dst_addr": "\x1b[31m"}]))
     assert of_document(as_document(incident)) is not incident
     assert as_document(of_document(as_document(incident))) == as_document(incident)
 
 
 def test_nobody_in_particular_is_no_actor() -> None:
     incident = fresh()
-    incident.absorb(scored([{"source_type": "icsflow", "src_addr": "224.0.0.22", "dst_addr": b} for b in "ab"]))
+    incident.absorb(members([{"source_type": "icsflow", "src_addr": "224.0.0.22", "dst_addr": b} for b in "ab"]))
     assert incident.ends.actor == "a"
     assert (
         is_group_address("ff:ff:ff:ff:ff:ff")
@@ -226,17 +226,17 @@ def test_a_group_is_not_everybody() -> None:
         ("::", "to ::,"),
     ):
         incident = fresh()
-        incident.absorb(scored([{"class": "unknown", "nearest_class": "normal", "dst_addr": target}] * 2))
+        incident.absorb(members([{"class": "unknown", "nearest_class": "normal", "dst_addr": target}] * 2))
         assert said in says(incident)
 
 
 def test_what_else_it_holds_is_named_when_it_is_more_than_chance() -> None:
     incident = fresh()
-    incident.absorb(scored([{"class": "mitm"}] * 30 + [{"class": "portscan"}] * 4 + [{"class": "misconf"}] * 2))
+    incident.absorb(members([{"class": "mitm"}] * 30 + [{"class": "portscan"}] * 4 + [{"class": "misconf"}] * 2))
     assert incident.main_class == "mitm"
     assert incident.further_classes == ["portscan"]
     assert "30 of 36 flows look like a man in the middle" in says(incident)
     assert "scan" not in says(incident)  # of one port of one host
-    incident.absorb(scored([{"class": "portscan", "dst_port": 23}] * 2))
+    incident.absorb(members([{"class": "portscan", "dst_port": 23}] * 2))
     assert "of 100); 6 flows like a port scan; candidate technique T0830" in says(incident)
     assert [technique.uid for technique in known_of(incident, shipped()).techniques] == ["T0830", "T0846"]

@@ -16,7 +16,7 @@ from pipeline.alert.techniques import shipped
 from pipeline.alert.validity import require_valid
 from pipeline.errors import Failed
 from schemas.validation import violation
-from tests.alert.suspects import START_US, manifest, scored
+from tests.alert.suspects import START_US, manifest, members, scored
 from tests.alert.test_incident import fresh
 
 SCHEMA: dict[str, Any] = orjson.loads((Path(schemas.__file__).parent / "alert.json").read_bytes())
@@ -90,7 +90,7 @@ def test_every_class_gives_a_valid_event(name: str) -> None:
 def test_the_crowd_is_called_one() -> None:
     incident = fresh()
     incident.key, incident.revision = CROWD, 1
-    incident.absorb(scored([{"src_addr": f"10.0.0.{n}"} for n in range(9)]))
+    incident.absorb(members([{"src_addr": f"10.0.0.{n}"} for n in range(9)]))
     event = detection_finding(incident, CREATE, shipped(), None)
     assert event["message"] == (
         "9 addresses opened 9 Modbus connections (tcp/502) to 198.18.134.15, within 1 ms, since 2023-03-10 10:19:59 "
@@ -136,7 +136,7 @@ def test_doubt_lowers_the_severity_and_extent_raises_it() -> None:
     assert severity_id(meaning, 500, 90) == 4
     assert severity_id(shipped().of("command_injection"), 500, 90) == 5
     incident = fresh()
-    incident.absorb(scored([{"score": 1.0}, {"score": 0.5}, {"score": float("nan")}, {"score": 1.0, "class": "mitm"}]))
+    incident.absorb(members([{"score": 1.0}, {"score": 0.5}, {"score": float("nan")}, {"score": 1.0, "class": "mitm"}]))
     assert confidence_score(incident) == round(100 * 2.5 / 4 * 3 / 4)
 
 
