@@ -3,17 +3,17 @@
 An order, not a frequency. A level is a fact of the row alone, so the same in any batch and every replay.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.alert.shown_evidence import ShownFlows
 from pipeline.alert.techniques import Meanings
-from pipeline.contracts.baseline import Evidence, shown_evidence
+from pipeline.contracts.baseline import Evidence
 from pipeline.contracts.class_names import is_name
-from pipeline.contracts.initiators import answering
 from pipeline.contracts.public_addresses import is_public
 from pipeline.runtime.wire.batches import filled
 
@@ -49,26 +49,22 @@ PUBLIC = "a public address"
 """All public addresses count as one actor: those of a flood are made up."""
 
 
-def levels_of(rows: pa.RecordBatch, meanings: Meanings) -> Ints:
-    """(n,) the level of each suspect (schema `scored`): by its evidence where its baseline shows any, and its name."""
-    shown = _shown(rows)
-    by_evidence = np.full(rows.num_rows, FAINT, np.int64)
+def levels_of(flows: ShownFlows, meanings: Meanings) -> Ints:
+    """(n,) the level of each suspect: by its evidence where its baseline shows any, and its name."""
+    shown = flows.shown
+    by_evidence = np.full(len(shown), FAINT, np.int64)
     for bit, level, _ in BY_EVIDENCE:
         by_evidence = np.where(_has(shown, bit), np.maximum(by_evidence, level), by_evidence)
     is_unlike_too = _has(shown, Evidence.NEW_SERVICE_USE) & _has(shown, Evidence.STRANGE)
     by_evidence = np.where(is_unlike_too, np.maximum(by_evidence, CLEAR), by_evidence)
     is_device_at_work = _has(shown, Evidence.NEW_DEVICE) & _has(shown, Evidence.NEW_SERVICE_USE)
     by_evidence = np.where(is_device_at_work, np.maximum(by_evidence, CERTAIN), by_evidence)
-    by_evidence = np.where(_is_usual_writer(rows, shown), CLEAR, by_evidence)
-    by_name, is_named = _by_class(rows, meanings)
+    by_evidence = np.where(_is_usual_writer(flows), CLEAR, by_evidence)
+    by_name, is_named = _by_class(flows.rows, meanings)
     # Where a baseline shows a flow that the model cannot name, the model has said nothing of it.
     by_class = np.where(is_named | (shown == 0), by_name, FAINT)
     levels: Ints = np.maximum(by_evidence, by_class)
     return levels
-
-
-def _shown(rows: pa.RecordBatch) -> npt.NDArray[np.uint32]:
-    return shown_evidence(filled(rows, "phase", 0), filled(rows, "evidence", 0))
 
 
 def _has(evidence: npt.NDArray[np.uint32], bits: Evidence) -> Flags:
@@ -76,12 +72,12 @@ def _has(evidence: npt.NDArray[np.uint32], bits: Evidence) -> Flags:
     return has
 
 
-def _is_usual_writer(rows: pa.RecordBatch, shown: npt.NDArray[np.uint32]) -> Flags:
+def _is_usual_writer(flows: ShownFlows) -> Flags:
     """Who writes for the first time, and uses the device already, and is not alone in it; and nothing stronger."""
-    is_new = _has(filled(rows, "evidence", 0), Evidence.NEW_SERVICE_USE | Evidence.NEW_HOST | Evidence.NEW_DEVICE)
-    is_more = _has(shown, Evidence.NEW_CONTROLLER | Evidence.SEVERAL_HARDWARE | Evidence.NEW_HARDWARE)
-    several: Flags = filled(rows, "others", 0) >= SEVERAL_WRITERS
-    return _has(shown, Evidence.NEW_WRITER) & ~is_new & ~is_more & several
+    is_new = _has(flows.evidence, Evidence.NEW_SERVICE_USE | Evidence.NEW_HOST | Evidence.NEW_DEVICE)
+    is_more = _has(flows.shown, Evidence.NEW_CONTROLLER | Evidence.SEVERAL_HARDWARE | Evidence.NEW_HARDWARE)
+    several: Flags = filled(flows.rows, "others", 0) >= SEVERAL_WRITERS
+    return _has(flows.shown, Evidence.NEW_WRITER) & ~is_new & ~is_more & several
 
 
 def _by_class(rows: pa.RecordBatch, meanings: Meanings) -> tuple[Ints, Flags]:
@@ -117,9 +113,9 @@ def grown(level: int, flows: int) -> int:
     return level + 1 if flows < FLOOD else CERTAIN
 
 
-def grows(rows: pa.RecordBatch, levels: Ints) -> Flags:
+def grows(flows: ShownFlows, levels: Ints) -> Flags:
     """(n,) whether more flows of the kind say more: not where each poll of a device shows its new hardware again."""
-    again: Flags = _has(_shown(rows), Evidence.NEW_HARDWARE) & (levels == CLEAR)
+    again: Flags = _has(flows.shown, Evidence.NEW_HARDWARE) & (levels == CLEAR)
     return ~again
 
 
@@ -134,19 +130,14 @@ class Sign(NamedTuple):
     device: str
 
 
-FACTS = ("src_addr", "dst_addr", "src_port", "dst_port", "evidence", "phase", "others", "class")
-
-
-def sign_of(rows: pa.RecordBatch, at: int) -> Sign:
-    """What the row `at` (schema `scored`) is about."""
-    row = rows.slice(at, 1)
-    facts: Mapping[str, Any] = row.select(FACTS).to_pylist()[0]
-    shown = Evidence(int(_shown(row)[0]))
+def sign_of(flows: ShownFlows, at: int) -> Sign:
+    """What a flow is about, the one of the row `at`."""
+    facts = {name: flows.rows.column(name)[at].as_py() for name in ("src_addr", "dst_addr", "others", "class")}
+    shown, evidence = Evidence(int(flows.shown[at])), Evidence(int(flows.evidence[at]))
     kind = next((kind for bit, _, kind in BY_EVIDENCE if bit & shown), "")
     if is_name(facts["class"]) or not kind:
         kind = str(facts["class"])
-    user, owner = ("dst_addr", "src_addr") if answering(row)[0] else ("src_addr", "dst_addr")
-    evidence = Evidence(facts["evidence"] or 0)
+    user, owner = ("dst_addr", "src_addr") if flows.answers[at] else ("src_addr", "dst_addr")
     if kind == HARDWARE:
         address = facts["dst_addr" if evidence & Evidence.AT_TARGET else "src_addr"]
         return Sign(kind, _as_actor(address), address)

@@ -93,7 +93,7 @@ def advance_lone(lone: LoneFlows, left: Left, ended: bool, grouping: Grouping, w
     for rows in left.rows:
         of_row = np.maximum(clock_of(rows) // DAY_US, lone.closed_day + 1)
         for day in np.unique(of_row).tolist():
-            _day(lone, day, left.began_us).absorb(rows.take(pa.array(np.flatnonzero(of_row == day))), words_of)
+            _day(lone, day, left.began_us).absorb(taken(rows, np.flatnonzero(of_row == day)), words_of)
     revisions = []
     for each in lone.days:
         closes = ended or (each.day + 1) * DAY_US <= left.settled_us

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from pipeline.alert.incident import Incident
 from pipeline.alert.levels import CERTAIN, LEVELS, levels_after, sign_of
 from pipeline.alert.pages import Occasion
-from pipeline.contracts.initiators import answering
+from pipeline.alert.shown_evidence import ShownFlows
 from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
@@ -20,12 +20,13 @@ MAX_SIGNS = 16
 
 
 def occasions_of(
-    incident: Incident, rows: pa.RecordBatch, joined_at: Ints, levels: Ints, grow: Flags, clock_us: Ints
+    incident: Incident, suspects: ShownFlows, of: slice, joined_at: Ints, levels: Ints, grow: Flags, clock_us: Ints
 ) -> list[tuple[int, Occasion]]:
     """The occasions among fresh flows of an incident, each with the number of the flow; the incident's levels move on.
 
-    rows: (n,) in the order they joined. joined_at: (n,) number of the fresh flow with which each joined, ascending;
-    those that join at once are judged as one. levels: (n,) of each. clock_us: by fresh flow.
+    suspects: those of several incidents; `of`: its own, n of them, in the order they joined. joined_at: (n,) number of
+    the fresh flow with which each joined, ascending; those that join at once are judged as one. levels: (n,) of each.
+    clock_us: by fresh flow.
     """
     last = np.flatnonzero(np.diff(joined_at, append=-1) != 0)
     after = levels_after(incident.level, incident.level_flows, levels, grow)[last]
@@ -34,8 +35,8 @@ def occasions_of(
     loudest = [int(first[unit] + np.argmax(levels[first[unit] : last[unit] + 1])) for unit in rises.tolist()]
     level_at = dict(zip(loudest, after[rises].tolist(), strict=True))
     occasions = []
-    for at in sorted({*level_at, *_strong(rows, levels)}):
-        sign = sign_of(rows, at)
+    for at in sorted({*level_at, *_strong(suspects, of, levels)}):
+        sign = sign_of(suspects, of.start + at)
         if levels[at] >= CERTAIN:
             named = "\x1f".join((sign.kind, sign.actor, str(levels[at])))
             is_new = named not in incident.judged_signs and len(incident.judged_signs) < MAX_SIGNS
@@ -56,14 +57,16 @@ def occasions_of(
     return occasions
 
 
-def _strong(rows: pa.RecordBatch, levels: Ints) -> list[int]:
+def _strong(suspects: ShownFlows, of: slice, levels: Ints) -> list[int]:
     """Of the flows that are certain by themselves the first of each level and of all that their signs are made of."""
     strong = np.flatnonzero(levels >= CERTAIN)
     if not len(strong):
         return []
-    columns = [rows.column(name).take(pa.array(strong)) for name in ("src_addr", "dst_addr", "class")]
-    numbers = (levels, filled(rows, "evidence", 0), filled(rows, "phase", 0), answering(rows).astype(np.uint8))
-    facts = [pa.array(values[strong]).cast(pa.string()) for values in numbers]
+    rows = pa.array(of.start + strong)
+    columns = [suspects.rows.column(name).take(rows) for name in ("src_addr", "dst_addr", "class")]
+    phase = filled(suspects.rows, "phase", 0)
+    numbers = (suspects.evidence[of], phase[of], suspects.answers[of].astype(np.uint8))
+    facts = [pa.array(values[strong]).cast(pa.string()) for values in (levels, *numbers)]
     joined = pc.binary_join_element_wise(*columns, *facts, "\x1f").dictionary_encode()
     _, at = np.unique(joined.indices.to_numpy(), return_index=True)
     return [int(row) for row in strong[at]]

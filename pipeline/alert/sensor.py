@@ -188,14 +188,14 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     member_rows, joined_at = member_rows[order], joined_at[order]
     groups, starts = np.unique(last_group[member_rows], return_index=True)
     members = members_of(taken(rows, member_rows), starts)
-    levels, occasions = levels_of(members.rows, shipped()), list[tuple[int, Incident, Occasion]]()
-    grow = grows(members.rows, levels)
+    levels, occasions = levels_of(members.shown, shipped()), list[tuple[int, Incident, Occasion]]()
+    grow = grows(members.shown, levels)
     for part, number in enumerate(groups.tolist()):
-        joined, target = members.of(part), followed[number]
-        of_group = members.rows[joined]
+        of, target = members.of(part), followed[number]
         if target.incident is None:
-            target.incident = _open(of_group, target.group, int(clock_us[linked.opened_row[number]]), grouping)
-        rose = occasions_of(target.incident, of_group, joined_at[joined], levels[joined], grow[joined], clock_us)
+            opened_us = int(clock_us[linked.opened_row[number]])
+            target.incident = _open(members.rows.slice(of.start, 1), target.group, opened_us, grouping)
+        rose = occasions_of(target.incident, members.shown, of, joined_at[of], levels[of], grow[of], clock_us)
         occasions += [(fresh_row, target.incident, occasion) for fresh_row, occasion in rose]
         target.incident.absorb(members, part)
         target.incident.last_clock_us = target.group.last_clock_us
@@ -205,7 +205,7 @@ def _assign(state: SensorState, suspects: pa.RecordBatch, grouping: Grouping, pa
     dropped += int(np.count_nonzero(last_group == DROPPED))
     alone = int(np.count_nonzero(last_group == ALONE))
     if (last_group < 0).any():
-        state.left.append(rows.take(pa.array(np.flatnonzero(last_group < 0))))
+        state.left.append(taken(rows, np.flatnonzero(last_group < 0)))
     _retain(state, followed, linked, rows, last_group, (last_group >= 0) & ~is_open[last_group])
     state.clock_us = max(state.clock_us, int(clock_us[-1]))
     return Tally(alone=alone, dropped=dropped, crowded=crowded, pages=paged)
@@ -293,16 +293,17 @@ def _evict(state: SensorState, over: npt.NDArray[np.bool_]) -> Tally:
     stays = np.flatnonzero(~over[state.waiting_of])
     alone = len(state.waiting_of) - len(stays)
     if alone and state.waiting is not None:
-        state.left.append(state.waiting.take(pa.array(np.flatnonzero(over[state.waiting_of]))))
+        state.left.append(taken(state.waiting, np.flatnonzero(over[state.waiting_of])))
         state.waiting = state.waiting.take(pa.array(stays)) if len(stays) else None
     state.waiting_of = index_of[state.waiting_of[stays]]
     return Tally(alone=alone)
 
 
-def _open(rows: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grouping) -> Incident:
-    first = rows.slice(0, 1)
+def _open(first: pa.RecordBatch, opened: Group, opened_ts_us: int, grouping: Grouping) -> Incident:
+    """The incident that a group becomes; `first`: the first of its flows, one row."""
     key = CROWD if opened.is_crowd else keys_of(first, grouping)[0].as_py()
-    facts = first.to_pylist()[0]
+    names = ("site", "sensor", "model", "end_ts_us", "record_id")
+    facts = {name: first.column(name)[0].as_py() for name in names}
     return Incident(
         uid=incident_uid(facts["site"], facts["sensor"], key, facts["end_ts_us"], facts["record_id"]),
         site=facts["site"],

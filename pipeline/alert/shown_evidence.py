@@ -67,12 +67,14 @@ class Example:
 class ShownFlows(NamedTuple):
     """What their sensor's baseline shows of n flows.
 
-    rows: they (schema `scored`). bits: (n,) the evidence that is said of each, 0 where nothing is shown. strangeness:
-    (n,) infinite where none is known. answers: (n,) see `Example`.
+    rows: they (schema `scored`). evidence: (n,) of each. shown: (n,) what of it makes it a suspect; said: (n,) what is
+    said of it, 0 where nothing is shown. strangeness: (n,) infinite where none is known. answers: (n,) see `Example`.
     """
 
     rows: pa.RecordBatch
-    bits: npt.NDArray[np.uint32]
+    evidence: npt.NDArray[np.uint32]
+    shown: npt.NDArray[np.uint32]
+    said: npt.NDArray[np.uint32]
     strangeness: npt.NDArray[np.float32]
     answers: npt.NDArray[np.bool_]
 
@@ -81,9 +83,9 @@ class ShownFlows(NamedTuple):
         """What is shown of the rows (schema `scored`); `answers`: (n,) what `answering` says of them."""
         evidence = filled(rows, "evidence", 0)
         shown = shown_evidence(filled(rows, "phase", 0), evidence)
-        bits = shown | np.where(shown != 0, evidence & np.uint32(DESCRIBES), np.uint32(0))
+        said = shown | np.where(shown != 0, evidence & np.uint32(DESCRIBES), np.uint32(0))
         strangeness = np.nan_to_num(filled(rows, "strangeness", np.inf), nan=np.inf, posinf=np.inf)
-        return cls(rows, bits, strangeness, answers)
+        return cls(rows, evidence, shown, said, strangeness, answers)
 
 
 @dataclass(slots=True)
@@ -99,12 +101,12 @@ class ShownEvidence:
 
     def add(self, flows: ShownFlows, of: slice) -> None:
         """Add some of the flows, in the order they count."""
-        bits = flows.bits[of]
-        self.flows += int(np.count_nonzero(bits))
-        any_bits = int(np.bitwise_or.reduce(bits))
+        said = flows.said[of]
+        self.flows += int(np.count_nonzero(said))
+        kinds = int(np.bitwise_or.reduce(said))
         for bit in SAID:
-            if bit & any_bits:
-                at = np.flatnonzero(bits & np.uint32(bit))
+            if bit.value & kinds:
+                at = np.flatnonzero(said & np.uint32(bit))
                 name = name_of(bit)
                 self.counts[name] = self.counts.get(name, 0) + len(at)
                 self._add_example(name, bit, flows, of.start + at)

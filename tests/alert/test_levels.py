@@ -24,7 +24,7 @@ from pipeline.alert.levels import (
 )
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.baseline import SHOWN, Evidence, Phase
-from tests.alert.suspects import scored
+from tests.alert.suspects import members
 from tests.alert.test_evidence import OUTSIDE, A, B, shown
 
 USE = Evidence.NEW_SERVICE_USE
@@ -60,7 +60,7 @@ USE = Evidence.NEW_SERVICE_USE
     ],
 )
 def test_a_flow_has_a_level_by_its_evidence_or_by_its_name(evidence: Evidence, row: dict[str, Any], level: int) -> None:
-    assert levels_of(scored([shown(evidence, **row)]), shipped()).tolist() == [level]
+    assert levels_of(members([shown(evidence, **row)]).shown, shipped()).tolist() == [level]
 
 
 def test_all_evidence_that_makes_a_suspect_has_a_level() -> None:
@@ -115,4 +115,4 @@ def test_sixteen_flows_weigh_a_level_more_and_a_flood_is_certain() -> None:
     ],
 )
 def test_what_a_flow_is_about(row: dict[str, Any], sign: tuple[str, str, str]) -> None:
-    assert sign_of(scored([row]), 0) == sign
+    assert sign_of(members([row]).shown, 0) == sign
