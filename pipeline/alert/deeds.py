@@ -4,11 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from pipeline.alert.distinct import fitting
 from pipeline.alert.done import COUNTS, Done
 
 MAX_DEEDS = 256
@@ -62,40 +57,35 @@ class Deeds:
         return sum(deed.flows for deed in self.of.values())
 
     def add(self, done: Done, part: int) -> None:
-        """Add the flows of a part, in the order they count. They are looked at by deed: a flood ends here."""
-        of = done.deeds.of(part)
-        names, whos = done.names[of], done.whos[of]
-        retained = fitting(names, self.of, MAX_DEEDS)
-        if is_flood := len(retained) < len(names):
-            whos = whos.take(pa.array(retained))
-        deeds: dict[int, Deed] = {}
-        for number, who in zip((of.start + retained).tolist(), whos.to_pylist(), strict=True):
-            name = who.pop("name")
-            deed = deeds[number] = self.of.setdefault(name, Deed(**who))
+        """Add the flows of a part, in the order they count: what is distinct of them, and of that what fits."""
+        of, deeds = done.deeds.of(part), dict[int, Deed]()
+        for number, name in enumerate(done.names[of], of.start):
+            deed = self.of.get(name)
+            if deed is None:
+                if len(self.of) >= MAX_DEEDS:
+                    continue
+                deed = self.of[name] = Deed(*(column[number] for column in done.whos))
+            deeds[number] = deed
             for count, more in zip(("flows", *COUNTS), done.counts[number].tolist(), strict=True):
                 if more:
                     setattr(deed, count, getattr(deed, count) + more)
-        self._add_targets(deeds, done, done.pairs.of(part), is_flood)
+        self._add_targets(deeds, done, done.pairs.of(part))
         _add_functions(deeds, done, done.asked.of(part))
 
-    def _add_targets(self, deeds: Mapping[int, Deed], done: Done, of: slice, is_flood: bool) -> None:
-        """Add the targets of these deeds, by their number; `is_flood`: some pairs are of a deed not retained."""
-        deed_of, names, flows = done.deed_of_pair[of], done.targets[of], done.pairs.flows[of]
-        if is_flood:
-            of_deeds = np.isin(deed_of, list(deeds))
-            deed_of, names, flows = deed_of[of_deeds], names.filter(pa.array(of_deeds)), flows[of_deeds]
+    def _add_targets(self, deeds: Mapping[int, Deed], done: Done, of: slice) -> None:
+        """Add the targets of these deeds, by their number."""
         free = MAX_TARGETS - sum(len(deed.targets) for deed in self.of.values())
-        if len(names) > free:
-            pairs = pc.binary_join_element_wise(pa.array(deed_of).cast(pa.string()), names, "\x1e")
-            known = [f"{number}\x1e{target}" for number, deed in deeds.items() for target in deed.targets]
-            retained = fitting(pairs, known, len(known) + free)
-            left_out = np.delete(deed_of, retained)
-            deed_of, names, flows = deed_of[retained], names.take(pa.array(retained)), flows[retained]
-            for number in np.unique(left_out).tolist():
-                deeds[number].more_targets = True
-        for number, name, count in zip(deed_of.tolist(), names.to_pylist(), flows.tolist(), strict=True):
-            targets = deeds[number].targets
-            targets[name] = targets.get(name, 0) + count
+        for number, target, flows in zip(done.deed_of_pair[of], done.targets[of], done.pairs.flows[of], strict=True):
+            deed = deeds.get(number)
+            if deed is None:
+                continue
+            if target in deed.targets:
+                deed.targets[target] += flows
+            elif free > 0:
+                deed.targets[target] = flows
+                free -= 1
+            else:
+                deed.more_targets = True
 
     def as_document(self) -> list[list[Any]]:
         """As JSON values, for the saved state."""
@@ -119,8 +109,7 @@ class Deeds:
 
 def _add_functions(deeds: Mapping[int, Deed], done: Done, of: slice) -> None:
     """Add the functions that these deeds, by their number, asked for."""
-    asked = zip(done.deed_of_function[of].tolist(), done.codes[of].tolist(), done.times[of].tolist(), strict=True)
-    for number, code, times in asked:
+    for number, code, times in zip(done.deed_of_function[of], done.codes[of], done.times[of], strict=True):
         deed = deeds.get(number)
         if deed is None:
             continue

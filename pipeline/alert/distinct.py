@@ -1,38 +1,47 @@
 """What many rows share, found once: a flood has many flows and few values."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+MOST_CODES = 1 << 62
 
 
-class Keys(NamedTuple):
-    """The distinct keys of n rows, in the order in which they appear.
+class Coded(NamedTuple):
+    """A column of n rows by its distinct values. codes: (n,) index of each row's in `values`."""
 
-    names: (k,) strings. number: (n,) which of them each row has. first: (k,) the row where each appears first.
-    """
+    codes: Ints
+    values: Sequence[Any]
 
-    names: pa.Array
-    number: Ints
-    first: Ints
+    def at(self, row: int) -> Any:
+        """The value of a row."""
+        return self.values[int(self.codes[row])]
+
+    def of(self, rows: Ints) -> list[Any]:
+        """The values of these rows."""
+        return [self.values[code] for code in self.codes[rows].tolist()]
+
+    def where(self, chosen: Flags) -> "Coded":
+        """The column of the rows that are chosen."""
+        return Coded(self.codes[chosen], self.values)
 
 
 class Parts(NamedTuple):
     """What n rows of several incidents have in common: the m distinct values within each of these parts of the rows.
 
     The rows of a part lie one behind the other, and so do its values, in the order in which they appear. number: (n,)
-    which value each row has. first: (m,) the row where each appears first. flows: (m,) how many rows have it. starts:
+    which value each row has. first: (m,) the row where each appears first. flows: (m) how many rows have it. starts:
     (parts + 1) where the values of each part begin.
     """
 
     number: Ints
     first: Ints
-    flows: Ints
+    flows: list[int]
     starts: list[int]
 
     def of(self, part: int) -> slice:
@@ -40,70 +49,65 @@ class Parts(NamedTuple):
         return slice(self.starts[part], self.starts[part + 1])
 
 
+def coded(column: pa.Array) -> Coded:
+    """A column by its distinct values, in the order in which they appear; a null is the value None."""
+    found = column.dictionary_encode(null_encoding="encode")
+    return Coded(found.indices.to_numpy().astype(np.int64), found.dictionary.to_pylist())
+
+
 def of_distinct(values: pa.Array, result_of: Callable[[pa.Array], pa.Array]) -> pa.Array:
     """(n,) what `result_of` makes of each value, asked once for each distinct one; null where the value is null."""
-    coded = values.dictionary_encode()
-    return result_of(coded.dictionary).take(coded.indices)
+    encoded = values.dictionary_encode()
+    return result_of(encoded.dictionary).take(encoded.indices)
 
 
-def combinations(columns: Sequence[pa.Array]) -> tuple[Ints, Ints]:
+def combinations(columns: Sequence[Coded]) -> tuple[Ints, Ints]:
     """(n,) which distinct combination of values each row has, and (k,) the row where each appears first.
 
-    They are numbered in the order in which they appear. Nulls are equal.
+    They are numbered in the order in which they appear.
 
         columns  a  a  b  a     number  0  1  2  0     first  0  1  2
                  1  2  1  1
     """
-    rows = len(columns[0])
-    number, count = np.zeros(rows, np.int64), min(rows, 1)
-    for column in columns:
-        codes = column.indices if isinstance(column, pa.DictionaryArray) else column
-        coded = codes.dictionary_encode(null_encoding="encode")
-        if len(coded.dictionary) > 1:
-            if count > 1:
-                both = number * len(coded.dictionary) + coded.indices.to_numpy()
-                coded = pa.array(both).dictionary_encode()
-            number, count = coded.indices.to_numpy().astype(np.int64), len(coded.dictionary)
+    codes, count = columns[0].codes, len(columns[0].values)
+    for column in columns[1:]:
+        if count * len(column.values) > MOST_CODES:
+            codes, count = _numbered(codes)
+        codes, count = codes * len(column.values) + column.codes, count * len(column.values)
+    number, count = _numbered(codes)
     first = np.empty(count, np.int64)
-    first[number[::-1]] = np.arange(rows - 1, -1, -1)  # of several the last that is written stays
+    first[number[::-1]] = np.arange(len(number) - 1, -1, -1)  # of several the last that is written stays
     return number, first
 
 
-def keys_of(columns: Sequence[pa.Array], separator: str, missing: str) -> Keys:
-    """The rows' values as one text each, `missing` for a null; only the distinct ones are written."""
-    number, first = combinations(columns)
-    texts = [column.take(pa.array(first)).cast(pa.string()) for column in columns]
-    joined = pc.binary_join_element_wise(*texts, separator, null_handling="replace", null_replacement=missing)
-    coded = joined.dictionary_encode()  # two combinations may make one text
-    code = coded.indices.to_numpy().astype(np.int64)
-    if len(coded.dictionary) == len(first):
-        return Keys(coded.dictionary, number, first)
-    return Keys(coded.dictionary, code[number], first[np.unique(code, return_index=True)[1]])
+def _numbered(codes: Ints) -> tuple[Ints, int]:
+    """(n,) the codes numbered from 0 as they appear, and how many there are."""
+    encoded = pa.array(codes).dictionary_encode()
+    return encoded.indices.to_numpy().astype(np.int64), len(encoded.dictionary)
 
 
-def within(part: Ints, parts: int, columns: Sequence[pa.Array]) -> Parts:
-    """The distinct combinations of values within each part of the rows; `part`: (n,) the part of each, ascending."""
-    number, first = combinations([pa.array(part), *columns])
-    starts = np.searchsorted(part[first], np.arange(parts + 1)).tolist()
-    return Parts(number, first, np.bincount(number, minlength=len(first)), starts)
+def within(part: Coded, columns: Sequence[Coded]) -> Parts:
+    """The distinct combinations of values within each part of the rows; the codes of `part` are ascending."""
+    number, first = combinations([part, *columns])
+    starts = np.searchsorted(part.codes[first], np.arange(len(part.values) + 1)).tolist()
+    return Parts(number, first, np.bincount(number, minlength=len(first)).tolist(), starts)
 
 
-def keys_within(
-    part: Ints, parts: int, columns: Sequence[pa.Array], separator: str, missing: str
-) -> tuple[pa.Array, Parts]:
-    """The distinct keys within each part of the rows: (m,) texts as in `keys_of`, and where they are."""
-    keys = keys_of(columns, separator, missing)
-    found = within(part, parts, [pa.array(keys.number)])
-    return keys.names.take(pa.array(keys.number[found.first])), found
+def keys_within(part: Coded, columns: Sequence[Coded], separator: str, missing: str) -> tuple[list[str], Parts]:
+    """The rows' values as one text each, `missing` for None: (m) the distinct texts within each part, and where."""
+    found = within(part, columns)
+    values = zip(*(column.of(found.first) for column in columns), strict=True)
+    texts = [separator.join([_text(value, missing) for value in each]) for each in values]
+    numbers: dict[tuple[int, str], int] = {}
+    same = [numbers.setdefault(key, len(numbers)) for key in zip(part.of(found.first), texts, strict=True)]
+    if len(numbers) == len(texts):
+        return texts, found
+    # Two combinations made one text.
+    joined = Coded(np.asarray(same, np.int64)[found.number], range(len(numbers)))
+    return [text for _, text in numbers], within(part, [joined])
 
 
-def fitting(names: pa.Array, known: Collection[Any], most: int) -> Ints:
-    """Indices of the names that are known, and of as many others as still fit beside them, in the order of the names.
-
-    A flood ends here: of its names only those that fit become objects.
-    """
-    free = max(0, most - len(known))
-    if len(names) <= free:
-        return np.arange(len(names))
-    is_known = pc.is_in(names, value_set=pa.array(list(known), names.type)).to_numpy(zero_copy_only=False)
-    return np.union1d(np.flatnonzero(is_known), np.flatnonzero(~is_known)[:free])
+def _text(value: Any, missing: str) -> str:
+    if value is None:
+        return missing
+    return str(value).lower() if isinstance(value, bool) else str(value)

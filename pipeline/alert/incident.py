@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.alert.deeds import Deeds
-from pipeline.alert.distinct import fitting
 from pipeline.alert.ends import Ends, most
 from pipeline.alert.features import FeatureSample
 from pipeline.alert.levels import LEVELS
@@ -184,13 +183,12 @@ class Incident:
         self.features = self.features.add(members.features.cut(members.of(part)))
 
     def _add_talks(self, members: Members, of: slice) -> None:
-        keys, flows, rows_at = members.talk_keys[of], members.talks.flows[of], members.talks.first[of]
-        for at in fitting(keys, self.talks, MAX_TALKS).tolist():
-            key, number = keys[at].as_py(), int(flows[at])
+        rows_at = members.talks.first[of].tolist()
+        for key, flows, at in zip(members.talk_keys[of], members.talks.flows[of], rows_at, strict=True):
             if key in self.talks:
-                self.talks[key].flows += number
-            else:
-                self.talks[key] = _talk(members, int(rows_at[at]), number)
+                self.talks[key].flows += flows
+            elif len(self.talks) < MAX_TALKS:
+                self.talks[key] = _talk(members, at, flows)
 
     def _add_pairs(self, members: Members, of: slice) -> None:
         if len(self.pairs) >= MAX_PAIRS:
@@ -198,7 +196,7 @@ class Incident:
         known = {tuple(pair) for pair in self.pairs}
         # Each comes both ways round at most, and half of so many were known: more fill nothing.
         for at in members.pairs.first[of][: 4 * MAX_PAIRS].tolist():
-            pair = pair_of(members.asked.source[at].as_py(), members.asked.target[at].as_py())
+            pair = pair_of(members.asked.source.at(at), members.asked.target.at(at))
             if pair not in known and len(self.pairs) < MAX_PAIRS:
                 known.add(pair)
                 self.pairs.append(list(pair))
@@ -217,8 +215,8 @@ def _talk(members: Members, at: int, flows: int) -> Talk:
     source_mac, target_mac = reversed(macs) if asked.turned[at] else macs
     port = int(asked.port[at])
     return Talk(
-        src_addr=asked.source[at].as_py(),
-        dst_addr=asked.target[at].as_py(),
+        src_addr=asked.source.at(at),
+        dst_addr=asked.target.at(at),
         dst_port=port if port >= 0 else None,
         ip_proto=rows.column("ip_proto")[at].as_py(),
         flows=flows,

@@ -11,18 +11,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from pipeline.alert.distinct import Parts, fitting, keys_within, within
+from pipeline.alert.distinct import Coded, Parts, coded, keys_within, within
 from pipeline.alert.done import Done, done_of
 from pipeline.alert.features import FlowFeatures
 from pipeline.alert.shown_evidence import ShownFlows
 from pipeline.alert.turned_flows import Initiators, from_initiators
-from pipeline.contracts.class_names import NORMAL, UNKNOWN
+from pipeline.contracts.class_names import is_name
+from pipeline.runtime.wire.batches import integers
 
 Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 ALL_AS_ONE = np.zeros(1, np.int64)
-NO_NAMES = pa.array([NORMAL, UNKNOWN])
+MAYBE = (None, *range(65_536))
+"""Protocols and ports, of which there may be none."""
 
 
 class Totals(NamedTuple):
@@ -47,29 +49,29 @@ class Totals(NamedTuple):
 
 
 class Tallied(NamedTuple):
-    """The distinct values of a column, (m,), and in `parts` how many flows of each part have them."""
+    """The distinct values of a column, (m), and in `parts` how many flows of each part have them."""
 
-    values: pa.Array
+    values: list[Any]
     parts: Parts
 
     @classmethod
-    def of(cls, column: pa.Array, part: Ints, parts: int) -> "Tallied":
-        """Those of a column, nulls left out; `part`: (n,) the part of each row, ascending."""
-        if column.null_count:
-            part, column = part[column.is_valid().to_numpy(zero_copy_only=False)], column.drop_null()
-        found = within(part, parts, [column])
-        values = column.take(pa.array(found.first))
-        return cls(values.dictionary_decode() if isinstance(values, pa.DictionaryArray) else values, found)
+    def of(cls, part: Coded, column: Coded, chosen: Flags | None = None) -> "Tallied":
+        """Those of a column, of the rows that are chosen; `part`: (n,) the part of each row, ascending."""
+        if chosen is not None:
+            part, column = part.where(chosen), column.where(chosen)
+        found = within(part, [column])
+        return cls(column.of(found.first), found)
 
     def add_to(self, counts: dict[Any, int], part: int, most: int) -> bool:
         """Add the values of a part to `counts`, which has `most` at most; true if a new one did not fit."""
-        of = self.parts.of(part)
-        values, flows = self.values[of], self.parts.flows[of]
-        retained = fitting(values, counts, most)
-        if turned_away := len(retained) < len(values):
-            values, flows = values.take(pa.array(retained)), flows[retained]
-        for value, number in zip(values.to_pylist(), flows.tolist(), strict=True):
-            counts[value] = counts.get(value, 0) + number
+        of, turned_away = self.parts.of(part), False
+        for value, flows in zip(self.values[of], self.parts.flows[of], strict=True):
+            if value in counts:
+                counts[value] += flows
+            elif len(counts) < most:
+                counts[value] = flows
+            else:
+                turned_away = True
         return turned_away
 
 
@@ -93,7 +95,7 @@ class Members:
     named_sources: Tallied
     named_targets: Tallied
     target_ports: Tallied
-    talk_keys: pa.Array
+    talk_keys: list[str]
     talks: Parts
     pairs: Parts
     done: Done
@@ -107,30 +109,31 @@ class Members:
 
 def members_of(rows: pa.RecordBatch, starts: Ints = ALL_AS_ONE) -> Members:
     """The rows (schema `scored`), of which a part begins with each of `starts`; no part is empty."""
-    bounds, parts = [*starts.tolist(), rows.num_rows], len(starts)
-    part = np.repeat(np.arange(parts), np.diff(bounds))
+    bounds = [*starts.tolist(), rows.num_rows]
+    part = Coded(np.repeat(np.arange(len(starts)), np.diff(bounds)), range(len(starts)))
     asked = from_initiators(rows)
-    port = pa.array(asked.port, mask=asked.port < 0)
-    is_named = pc.invert(pc.is_in(rows.column("class"), value_set=NO_NAMES))
-    named_part = part[is_named.to_numpy(zero_copy_only=False)]
-    conversation = [asked.source, asked.target, port, rows.column("ip_proto")]
-    talk_keys, talks = keys_within(part, parts, conversation, "\x1f", "-")
+    classes, nearest = coded(rows.column("class")), coded(rows.column("nearest_class"))
+    is_named = np.asarray([is_name(name) for name in classes.values], np.bool_)[classes.codes]
+    has_nearest = np.asarray([name is not None for name in nearest.values], np.bool_)[nearest.codes]
+    port = Coded(asked.port + 1, MAYBE)
+    ip_proto = Coded(integers(rows, "ip_proto", -1) + 1, MAYBE)
+    talk_keys, talks = keys_within(part, [asked.source, asked.target, port, ip_proto], "\x1f", "-")
     return Members(
         rows=rows,
         bounds=bounds,
         totals=_totals(rows, asked, starts, bounds),
         asked=asked,
-        classes=Tallied.of(rows.column("class"), part, parts),
-        nearest_classes=Tallied.of(rows.column("nearest_class"), part, parts),
-        sources=Tallied.of(asked.source, part, parts),
-        targets=Tallied.of(asked.target, part, parts),
-        named_sources=Tallied.of(asked.source.filter(is_named), named_part, parts),
-        named_targets=Tallied.of(asked.target.filter(is_named), named_part, parts),
-        target_ports=Tallied.of(port, part, parts),
+        classes=Tallied.of(part, classes),
+        nearest_classes=Tallied.of(part, nearest, has_nearest),
+        sources=Tallied.of(part, asked.source),
+        targets=Tallied.of(part, asked.target),
+        named_sources=Tallied.of(part, asked.source, is_named),
+        named_targets=Tallied.of(part, asked.target, is_named),
+        target_ports=Tallied.of(part, port, asked.port >= 0),
         talk_keys=talk_keys,
         talks=talks,
-        pairs=within(part, parts, [asked.source, asked.target]),
-        done=done_of(rows, asked, part, parts),
+        pairs=within(part, [asked.source, asked.target]),
+        done=done_of(rows, asked, part),
         shown=ShownFlows.of(rows, asked.answers),
         features=FlowFeatures.of(rows),
     )

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from pipeline.alert.distinct import Coded, coded
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.contracts.initiators import UNORDERED, answering
 from pipeline.contracts.services import is_answer
@@ -21,14 +22,14 @@ GROUPS = rf"{GROUP_MAC}|{GROUP_ADDRESS}|^[0-9.]+\.255$"
 class Initiators(NamedTuple):
     """Who asked whom in n flows, as far as that is known.
 
-    source, target: (n,) addresses, of one dictionary. port: (n,) the target's, -1 where none is known. turned: (n,)
-    those that the sensor has the other way round. directed: (n,) whether it is known who asked. unordered: (n,) those
-    of a sensor that orders ends by address. to_group: (n,) whether the target is no single device. answers: (n,) those
-    that the sensor has from a service to who uses it (contracts/initiators.py).
+    source, target: (n,) addresses. port: (n,) the target's, -1 where none is known. turned: (n,) those that the sensor
+    has the other way round. directed: (n,) whether it is known who asked. unordered: (n,) those of a sensor that orders
+    ends by address. to_group: (n,) whether the target is no single device. answers: (n,) those that the sensor has from
+    a service to who uses it (contracts/initiators.py).
     """
 
-    source: pa.DictionaryArray
-    target: pa.DictionaryArray
+    source: Coded
+    target: Coded
     port: Ints
     turned: Flags
     directed: Flags
@@ -48,16 +49,16 @@ def from_initiators(rows: pa.RecordBatch) -> Initiators:
     answers = answering(rows)
     asks = is_answer(dst_port, src_port)
     by_syn = unordered & (fwd_syn != rev_syn)
-    addresses = pa.concat_arrays([rows.column("src_addr"), rows.column("dst_addr")]).dictionary_encode()
-    first, second = addresses.indices.to_numpy().reshape(2, rows.num_rows)
+    codes, addresses = coded(pa.concat_arrays([rows.column("src_addr"), rows.column("dst_addr")]))
+    first, second = codes.reshape(2, rows.num_rows)
     # A group initiates nothing, whichever end a sensor calls it.
-    of_group = _mask(pc.match_substring_regex(addresses.dictionary, GROUPS))
+    of_group = _mask(pc.match_substring_regex(pa.array(addresses, pa.string()), GROUPS))
     by_group = of_group[first] != of_group[second]
     turned = np.where(by_group, of_group[first] & unordered, np.where(by_syn, rev_syn > fwd_syn, answers))
     source, target = np.where(turned, second, first), np.where(turned, first, second)
     return Initiators(
-        pa.DictionaryArray.from_arrays(source, addresses.dictionary),
-        pa.DictionaryArray.from_arrays(target, addresses.dictionary),
+        Coded(source, addresses),
+        Coded(target, addresses),
         np.where(turned, src_port, dst_port),
         turned,
         ~unordered | by_syn | answers | asks | by_group,

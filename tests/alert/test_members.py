@@ -3,11 +3,9 @@
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.alert.distinct import within
 from pipeline.alert.incident import as_document
 from pipeline.alert.members import members_of
 from tests.alert.suspects import members, scored
@@ -31,16 +29,3 @@ def test_incidents_take_up_the_same_beside_others_as_alone(parts: list[list[dict
         beside.absorb(together, number)
         alone.absorb(members(rows[start : start + len(part)]))
         assert as_document(beside) == as_document(alone)
-
-
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from("ab"), st.sampled_from([1, None]))))
-def test_what_parts_have_in_common_is_counted_as_it_appears(rows: list[tuple[int, str, int | None]]) -> None:
-    rows = sorted(rows, key=lambda row: row[0])
-    columns = [pa.array([text for _, text, _ in rows], pa.string()), pa.array([number for *_, number in rows])]
-    found = within(np.asarray([part for part, *_ in rows], np.int64), 4, columns)
-    distinct = list(dict.fromkeys(rows))
-    assert found.number.tolist() == [distinct.index(row) for row in rows]
-    assert found.first.tolist() == [rows.index(row) for row in distinct]
-    assert found.flows.tolist() == [rows.count(row) for row in distinct]
-    for part in range(4):
-        assert distinct[found.of(part)] == [row for row in distinct if row[0] == part]
