@@ -64,7 +64,7 @@ class Deeds:
             if deed is None:
                 if len(self.of) >= MAX_DEEDS:
                     continue
-                deed = self.of[name] = Deed(*(column[number] for column in done.whos))
+                deed = self.of[name] = _deed(done, int(done.deeds.first[number]))
             deeds[number] = deed
             for count, more in zip(("flows", *COUNTS), done.counts[number].tolist(), strict=True):
                 if more:
@@ -105,6 +105,12 @@ class Deeds:
                 **dict(zip(names, values, strict=True)), functions={code: count for code, count in functions}
             )
         return cls(of)
+
+
+def _deed(done: Done, at: int) -> Deed:
+    """The deed that the flow of the row `at` is of."""
+    source, ip_proto, ether_type, port, industrial = (column.at(at) for column in done.who)
+    return Deed(source, ip_proto, ether_type, port, industrial, bool(done.directed[at]))
 
 
 def _add_functions(deeds: Mapping[int, Deed], done: Done, of: slice) -> None:

@@ -93,11 +93,12 @@ def within(part: Coded, columns: Sequence[Coded]) -> Parts:
     return Parts(number, first, np.bincount(number, minlength=len(first)).tolist(), starts)
 
 
-def keys_within(part: Coded, columns: Sequence[Coded], separator: str, missing: str) -> tuple[list[str], Parts]:
-    """The rows' values as one text each, `missing` for None: (m) the distinct texts within each part, and where."""
+def keys_within(part: Coded, columns: Sequence[Coded], separator: str) -> tuple[list[str], Parts]:
+    """The rows' values as one text each: (m) the distinct texts within each part of the rows, and where they are."""
     found = within(part, columns)
-    values = zip(*(column.of(found.first) for column in columns), strict=True)
-    texts = [separator.join([_text(value, missing) for value in each]) for each in values]
+    texts = list(map(separator.join, zip(*(map(str, column.of(found.first)) for column in columns), strict=True)))
+    if len(set(texts)) == len(texts):
+        return texts, found
     numbers: dict[tuple[int, str], int] = {}
     same = [numbers.setdefault(key, len(numbers)) for key in zip(part.of(found.first), texts, strict=True)]
     if len(numbers) == len(texts):
@@ -105,9 +106,3 @@ def keys_within(part: Coded, columns: Sequence[Coded], separator: str, missing: 
     # Two combinations made one text.
     joined = Coded(np.asarray(same, np.int64)[found.number], range(len(numbers)))
     return [text for _, text in numbers], within(part, [joined])
-
-
-def _text(value: Any, missing: str) -> str:
-    if value is None:
-        return missing
-    return str(value).lower() if isinstance(value, bool) else str(value)

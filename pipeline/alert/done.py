@@ -9,7 +9,8 @@ import pyarrow.compute as pc
 
 from pipeline.alert.distinct import Coded, Parts, coded, keys_within, within
 from pipeline.alert.turned_flows import Initiators
-from pipeline.runtime.wire.batches import filled, integers
+from pipeline.contracts.whole_numbers import integers
+from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -30,15 +31,16 @@ NUMBERS = range(-1, 65_536)
 class Done(NamedTuple):
     """What n flows did, by parts: those of an incident are one.
 
-    deeds: by whom and by which service. names: (m) each of them as a text. whos: the first fields of a `Deed`, (m) of
-    each. counts: (m, 1 + COUNTS) how many flows, and what is counted of them. pairs: a deed and whom it was done to;
-    deed_of_pair, targets: (p) of each. asked: a deed and an industrial function; deed_of_function, codes, times: (f) of
-    each, and how often it was asked for.
+    who: the columns for the first fields of a `Deed`; directed: (n,) the next. deeds: by whom and by which service.
+    names: (m) each of them as a text. counts: (m, 1 + COUNTS) how many flows, and what is counted of them. pairs: a
+    deed and whom it was done to; deed_of_pair, targets: (p) of each. asked: a deed and an industrial function;
+    deed_of_function, codes, times: (f) of each, and how often it was asked for.
     """
 
+    who: list[Coded]
+    directed: Flags
     deeds: Parts
     names: list[str]
-    whos: list[list[Any]]
     counts: Ints
     pairs: Parts
     deed_of_pair: list[int]
@@ -52,15 +54,16 @@ class Done(NamedTuple):
 def done_of(rows: pa.RecordBatch, asked: Initiators, part: Coded) -> Done:
     """What the rows (schema `scored`) did; `part`: (n,) the part of each, ascending."""
     who = _who(rows, asked)
-    names, deeds = keys_within(part, who, "\x1f", "")
+    names, deeds = keys_within(part, [*who, Coded(asked.directed.astype(np.int64), ("false", "true"))], "\x1f")
     counts = [np.bincount(deeds.number, values, len(names)) for values in _counts(rows, asked)]
     deed = Coded(deeds.number, range(len(names)))
     pairs = within(part, [deed, asked.target])
     deed_of_function, codes, times, functions = _functions(rows.column("ics_functions"), deed, part)
     return Done(
+        who,
+        asked.directed,
         deeds,
         names,
-        [column.of(deeds.first) for column in who],
         np.stack([deeds.flows, *counts], axis=1).astype(np.int64),
         pairs,
         deed.of(pairs.first),
@@ -73,13 +76,13 @@ def done_of(rows: pa.RecordBatch, asked: Initiators, part: Coded) -> Done:
 
 
 def _who(rows: pa.RecordBatch, asked: Initiators) -> list[Coded]:
-    """By whom and by which service each flow is: the first fields of a `Deed`."""
+    """By whom and by which service each flow is: the first fields of a `Deed` but for `directed`."""
     ip_proto = integers(rows, "ip_proto", -1)
     has_ports = (ip_proto == TCP) | (ip_proto == UDP)  # of TRANSPORTS
     ether_type = np.where(ip_proto >= 0, -1, integers(rows, "ether_type", -1))
     numbers = (Coded(values + 1, NUMBERS) for values in (ip_proto, ether_type, np.where(has_ports, asked.port, -1)))
     industrial = coded(rows.column("ics_proto").fill_null(""))
-    return [asked.source, *numbers, industrial, Coded(asked.directed.astype(np.int64), (False, True))]
+    return [asked.source, *numbers, industrial]
 
 
 def _counts(rows: pa.RecordBatch, asked: Initiators) -> list[npt.NDArray[Any]]:

@@ -1,6 +1,7 @@
 """Who spoke with whom, as OCSF evidence. Addresses come from the network: only real IP addresses are called so."""
 
 import ipaddress
+from functools import lru_cache
 from typing import Any
 
 from pipeline.alert.incident import Incident, Talk
@@ -10,18 +11,19 @@ from pipeline.contracts.services import PROTOCOLS
 
 SHOWN_TALKS = 8
 SHOWN_OBSERVABLES = 16
+REMEMBERED = 4_096
+"""Addresses that are parsed once: those of an incident are in each of its events."""
 
 
 def endpoint(address: str, mac: str | None, port: int | None) -> dict[str, Any]:
     """A network_endpoint: `ip` where the address is one, else `name`; `mac` and `port` where known."""
     made: dict[str, Any] = {}
-    if len(address) <= 64 and "%" not in address:
-        try:
-            made["ip"] = str(ipaddress.ip_address(address))
-        except ValueError:
-            made["name"] = printable_name(address) or "unknown"
-    else:
+    if len(address) > 64 or "%" in address:
         made["name"] = printable_name(address)
+    elif (ip := _ip_of(address)) is not None:
+        made["ip"] = ip
+    else:
+        made["name"] = printable_name(address) or "unknown"
     if mac is None and "ip" not in made and is_mac(address):
         mac = address
     if mac is not None and is_mac(mac):
@@ -29,6 +31,15 @@ def endpoint(address: str, mac: str | None, port: int | None) -> dict[str, Any]:
     if port is not None:
         made["port"] = port
     return made
+
+
+@lru_cache(REMEMBERED)
+def _ip_of(address: str) -> str | None:
+    """An IP address as one writes it; None where it is none."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        return None
 
 
 def is_mac(text: str) -> bool:

@@ -19,8 +19,9 @@ from pipeline.alert.kernel import NONE, Linked, link
 from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.contracts.initiators import answering
+from pipeline.contracts.whole_numbers import integers
 from pipeline.errors import Misconfigured
-from pipeline.runtime.wire.batches import filled, integers
+from pipeline.runtime.wire.batches import filled
 
 Ints = npt.NDArray[np.int64]
 KEY_PARTS = ("class_group", "class", "actor", "target", "pair", "service")
@@ -113,12 +114,12 @@ def tokens_of(rows: pa.RecordBatch, grouping: Grouping) -> list[pa.Array]:
         key = pa.repeat(key, rows.num_rows)
     if grouping.link == "none":
         return [key]
-    ends = [_unless(rows.column(name), GROUP_ADDRESS, GROUP_MAC) for name in ("src_addr", "dst_addr")]
+    ends = _both_unless(rows, "src_addr", "dst_addr", GROUP_ADDRESS, GROUP_MAC)
     # A flow between two such addresses still belongs to a group.
     nowhere = pc.and_(pc.is_null(ends[0]), pc.is_null(ends[1]))
     ends[0] = pc.if_else(nowhere, rows.column("src_addr"), ends[0])
     if grouping.link == "mac":
-        macs = [_unless(rows.column(name), GROUP_MAC) for name in ("src_mac", "dst_mac")]
+        macs = _both_unless(rows, "src_mac", "dst_mac", GROUP_MAC)
         unknown = pc.and_(pc.is_null(macs[0]), pc.is_null(macs[1]))
         ends = [pc.if_else(unknown, end, mac) for end, mac in zip(ends, macs, strict=True)]
     return [pc.binary_join_element_wise(key, end, SEPARATOR) for end in ends]
@@ -129,12 +130,15 @@ def keys_of(rows: pa.RecordBatch, grouping: Grouping) -> pa.Array:
     return tokens_of(rows, Grouping(link="none", key=grouping.key, class_groups=grouping.class_groups))[0]
 
 
-def _unless(values: pa.Array, *patterns: str) -> pa.Array:
+def _both_unless(rows: pa.RecordBatch, name_a: str, name_b: str, *patterns: str) -> list[pa.Array]:
+    """Two columns of strings, null where a pattern matches."""
+
     def without(distinct: pa.Array) -> pa.Array:
         matches = pc.match_substring_regex(distinct, "|".join(patterns))
         return pc.if_else(matches, pa.scalar(None, distinct.type), distinct)
 
-    return of_distinct(values, without)
+    both = of_distinct(pa.concat_arrays([rows.column(name_a), rows.column(name_b)]), without)
+    return [both[: rows.num_rows], both[rows.num_rows :]]
 
 
 def _part(rows: pa.RecordBatch, name: str, grouping: Grouping) -> pa.Array:

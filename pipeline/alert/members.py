@@ -18,13 +18,13 @@ from pipeline.alert.features import FlowFeatures
 from pipeline.alert.shown_evidence import ShownFlows
 from pipeline.alert.turned_flows import Initiators, from_initiators
 from pipeline.contracts.class_names import is_name
-from pipeline.runtime.wire.batches import integers
+from pipeline.contracts.whole_numbers import integers
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 ALL_AS_ONE = np.zeros(1, np.int64)
-MAYBE = (None, *range(65_536))
-"""Protocols and ports, of which there may be none."""
+MAYBE = ("-", *range(65_536))
+"""Protocols and ports; a dash where there is none."""
 
 
 class Totals(NamedTuple):
@@ -117,7 +117,7 @@ def members_of(rows: pa.RecordBatch, starts: Ints = ALL_AS_ONE) -> Members:
     has_nearest = np.asarray([name is not None for name in nearest.values], np.bool_)[nearest.codes]
     port = Coded(asked.port + 1, MAYBE)
     ip_proto = Coded(integers(rows, "ip_proto", -1) + 1, MAYBE)
-    talk_keys, talks = keys_within(part, [asked.source, asked.target, port, ip_proto], "\x1f", "-")
+    talk_keys, talks = keys_within(part, [asked.source, asked.target, port, ip_proto], "\x1f")
     return Members(
         rows=rows,
         bounds=bounds,

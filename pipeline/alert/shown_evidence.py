@@ -1,5 +1,6 @@
 """What the flows of an incident say is new at their sensor: counts, and of each kind the flow that says it best."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ FACTS = (
     *("src_addr", "dst_addr", "src_port", "dst_port", "ip_proto", "ether_type", "src_mac", "dst_mac"),
     *("src_mac_count", "dst_mac_count", "fwd_bytes", "rev_bytes", "ics_proto", "source_type"),
     *("conn_state", "fwd_tcp_flags"),
-    *("evidence", "others", "baseline"),
+    *("evidence", "others", "baseline", "ics_functions", "strangeness", "strange_from"),
 )
 
 
@@ -67,11 +68,13 @@ class Example:
 class ShownFlows(NamedTuple):
     """What their sensor's baseline shows of n flows.
 
-    rows: they (schema `scored`). evidence: (n,) of each. shown: (n,) what of it makes it a suspect; said: (n,) what is
-    said of it, 0 where nothing is shown. strangeness: (n,) infinite where none is known. answers: (n,) see `Example`.
+    rows: they (schema `scored`). facts: the columns that an `Example` is made of. evidence: (n,) of each. shown: (n,)
+    what of it makes it a suspect; said: (n,) what is said of it, 0 where nothing is shown. strangeness: (n,) infinite
+    where none is known. answers: (n,) see `Example`.
     """
 
     rows: pa.RecordBatch
+    facts: dict[str, pa.Array]
     evidence: npt.NDArray[np.uint32]
     shown: npt.NDArray[np.uint32]
     said: npt.NDArray[np.uint32]
@@ -85,7 +88,7 @@ class ShownFlows(NamedTuple):
         shown = shown_evidence(filled(rows, "phase", 0), evidence)
         said = shown | np.where(shown != 0, evidence & np.uint32(DESCRIBES), np.uint32(0))
         strangeness = np.nan_to_num(filled(rows, "strangeness", np.inf), nan=np.inf, posinf=np.inf)
-        return cls(rows, evidence, shown, said, strangeness, answers)
+        return cls(rows, _facts(rows), evidence, shown, said, strangeness, answers)
 
 
 @dataclass(slots=True)
@@ -115,11 +118,11 @@ class ShownEvidence:
         before = self.examples.get(name)
         if bit != Evidence.STRANGE:
             if before is None:
-                self.examples[name] = _example(flows.rows, int(at[0]), flows.answers)
+                self.examples[name] = _example(flows.facts, int(at[0]), bool(flows.answers[at[0]]))
             return
         strangest = int(at[np.argmax(flows.strangeness[at])])
         if before is None or _or_infinite(before.strangeness) < float(flows.strangeness[strangest]):
-            self.examples[name] = _example(flows.rows, strangest, flows.answers)
+            self.examples[name] = _example(flows.facts, strangest, bool(flows.answers[strangest]))
 
     def as_document(self) -> dict[str, Any]:
         """As JSON values, for the saved state."""
@@ -137,19 +140,20 @@ class ShownEvidence:
 
 def example_of(rows: pa.RecordBatch, at: int) -> Example:
     """The facts of one row (schema `features` or `scored`)."""
-    return _example(rows.slice(at, 1), 0, answering(rows.slice(at, 1)))
+    return _example(_facts(rows), at, bool(answering(rows.slice(at, 1))[0]))
 
 
-def _example(rows: pa.RecordBatch, at: int, answers: npt.NDArray[np.bool_]) -> Example:
-    facts = {name: rows.column(name)[at].as_py() for name in FACTS}
-    functions = rows.column("ics_functions")[at].as_py() or []
-    return Example(
-        **facts,
-        functions=functions[: 2 * MAX_FUNCTIONS : 2],  # code, count, code, count and so on
-        strangeness=_or_none(rows.column("strangeness")[at].as_py()),
-        strange_from=_or_none(rows.column("strange_from")[at].as_py()),
-        answers=bool(answers[at]),
-    )
+def _facts(rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    return {name: rows.column(name) for name in FACTS}
+
+
+def _example(columns: Mapping[str, pa.Array], at: int, answers: bool) -> Example:
+    facts = {name: column[at].as_py() for name, column in columns.items()}
+    functions = facts.pop("ics_functions") or []
+    for name in ("strangeness", "strange_from"):
+        facts[name] = _or_none(facts[name])
+    # Code, count, code, count and so on.
+    return Example(**facts, functions=functions[: 2 * MAX_FUNCTIONS : 2], answers=answers)
 
 
 def _or_none(distance: float | None) -> float | None:

@@ -11,7 +11,8 @@ from pipeline.alert.distinct import Coded, coded
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
 from pipeline.contracts.initiators import UNORDERED, answering
 from pipeline.contracts.services import is_answer
-from pipeline.runtime.wire.batches import filled, integers
+from pipeline.contracts.whole_numbers import integers
+from pipeline.runtime.wire.batches import filled
 
 Flags = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.contracts.services import is_answer
+from pipeline.contracts.whole_numbers import integers
 
 Mask = npt.NDArray[np.bool_]
 
@@ -35,7 +36,7 @@ def opened(rows: pa.RecordBatch) -> Mask:
 
 def asked(rows: pa.RecordBatch) -> Mask:
     """(n,) whether a flow's source is known to have asked: it opened the connection, or sent industrial requests."""
-    flags = rows.column("fwd_tcp_flags").cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    flags = integers(rows, "fwd_tcp_flags", 0)
     by_syn = ((flags & (SYN | ACK)) == SYN) & _mask(pc.equal(rows.column("ip_proto"), TCP))
     by_request: Mask = rows.column("ics_proto").is_valid().to_numpy(zero_copy_only=False)
     of_source: Mask = opened(rows) | by_syn | by_request
@@ -47,11 +48,7 @@ def answering(rows: pa.RecordBatch) -> Mask:
 
     A sensor that orders ends by address (UNORDERED) shows nothing by them.
     """
-    src_port, dst_port = (
-        rows.column(name).cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
-        for name in ("src_port", "dst_port")
-    )
-    answers = is_answer(src_port, dst_port)
+    answers = is_answer(integers(rows, "src_port", -1), integers(rows, "dst_port", -1))
     at = np.flatnonzero(answers)
     if len(at):
         few = rows.select(READ).take(pa.array(at))

@@ -231,15 +231,6 @@ def filled(batch: pa.RecordBatch, column: str, missing: float) -> npt.NDArray[An
     return numbers
 
 
-def integers(batch: pa.RecordBatch, column: str, missing: int) -> npt.NDArray[np.int64]:
-    """A column of whole numbers as (rows,) int64, `missing` where null: it need not be a value of the column's type."""
-    values = batch.column(column)
-    if values.null_count:
-        values = values.cast(pa.int64()).fill_null(missing)
-    numbers: npt.NDArray[np.int64] = values.to_numpy(zero_copy_only=False).astype(np.int64, copy=False)
-    return numbers
-
-
 def matrix_column(values: npt.NDArray[np.float32]) -> pa.FixedSizeListArray:
     """A (rows, F) matrix as a FixedSizeList<float32>[F] column; a C-contiguous one is not copied."""
     flat = pa.array(np.ascontiguousarray(values, dtype=np.float32).reshape(-1))
