@@ -1,6 +1,7 @@
 """A scenario's records into `raw`, paced or as fast as Kafka takes them, bounded in number and time."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ PRODUCER: dict[str, Any] = {
     "queue.buffering.max.messages": 200_000,
     "queue.buffering.max.kbytes": 262_144,
     "partitioner": "murmur2_random",
+    "delivery.report.only.error": True,
 }
 
 Headers = list[tuple[str, str | bytes | None]]
@@ -68,32 +70,39 @@ class Sent:
 
 
 class Deliveries:
-    """What Kafka acknowledged, by callbacks."""
+    """What Kafka acknowledged: what was queued, less what waits for an answer and what was refused.
+
+    Kafka's client reports refusals only: a call for each message that was taken cost as much as encoding it.
+    """
 
     def __init__(self) -> None:
         self.records = 0
         self.messages = 0
         self.refused = ""
-        self._callbacks: dict[int, Callable[[KafkaError | None, Message], None]] = {}
+        self._queued = 0
+        self._unanswered: deque[tuple[int, int, int]] = deque()
+        """How many messages were queued when a few more were; of these few, how many messages and records."""
 
-    def of(self, records: int) -> Callable[[KafkaError | None, Message], None]:
-        """The callback of a message of so many records; one for all of them."""
-        return self._callbacks.get(records) or self._callbacks.setdefault(records, self._callback(records))
+    def queued(self, messages: int, records: int) -> None:
+        """A few messages, with so many records together, are in the client's queue."""
+        self._queued += messages
+        self._unanswered.append((self._queued, messages, records))
 
-    def _callback(self, records: int) -> Callable[[KafkaError | None, Message], None]:
-        def delivered(error: KafkaError | None, _message: Message) -> None:
-            if error is None:
-                self.records += records
-                self.messages += 1
-            else:
-                self.refused = self.refused or str(error)
+    def answered(self, waiting: int) -> None:
+        """All messages but `waiting`, the client's `len`, have an answer: the latest are taken for those that wait."""
+        while self._unanswered and self._unanswered[0][0] <= self._queued - waiting:
+            _, messages, records = self._unanswered.popleft()
+            self.messages += messages
+            self.records += records
 
-        return delivered
-
-    def marked(self, error: KafkaError | None, _message: Message) -> None:
-        """The callback of an end-of-source mark, which holds no record."""
-        if error is not None:
-            self.refused = self.refused or str(error)
+    def refuse(self, error: KafkaError | None, message: Message) -> None:
+        """The callback of every message: one that Kafka did not take was not acknowledged."""
+        if error is None:
+            return
+        self.refused = self.refused or str(error)
+        if value := message.value():  # empty in an end-of-source mark
+            self.messages -= 1
+            self.records -= value.count(b"\n") + 1
 
 
 def messages(load: Load, start_us: int) -> Iterator[tuple[int, list[tuple[bytes, int]]]]:
@@ -141,7 +150,7 @@ def send(
     """
     start_us = load.start_us if load.start_us is not None else time.time_ns() // 1000 - load.span_us
     deliveries = Deliveries()
-    producer = Producer({**PRODUCER, "linger.ms": 5 if load.rate else 50, **connection})
+    producer = producer_of({"linger.ms": 5 if load.rate else 50, **connection}, deliveries)
     names = load.scenario.sensor_names
     facts: list[tuple[str, Headers]] = [
         (
@@ -166,32 +175,39 @@ def send(
             break
         key, headers = facts[sensor]
         for value, record_count in part:
-            produce(producer, topic, value, key, headers, deliveries.of(record_count))
+            produce(producer, topic, value, key, headers)
+            deliveries.queued(1, record_count)
             queued += record_count
             if queued & 1023 == 0:
                 producer.poll(0)
         producer.poll(0)
+        deliveries.answered(len(producer))
         progress(deliveries.records)
     if finished and load.end_of_source:
         for key, headers in facts:
             mark: Headers = [("content-type", END_OF_SOURCE.encode()), *headers[1:]]
-            produce(producer, topic, b"", key, mark, deliveries.marked)
+            produce(producer, topic, b"", key, mark)
     until = time.monotonic() + FLUSH_S
     while (waiting := len(producer)) and time.monotonic() < until:
         producer.poll(NAP_S)
+    deliveries.answered(waiting)
     progress(deliveries.records)
     if waiting:
         deliveries.refused = deliveries.refused or f"{waiting} messages without an answer after {FLUSH_S:.0f} s"
-    seconds = time.monotonic() - start_s
-    finished = finished and not deliveries.refused
+    seconds, finished = time.monotonic() - start_s, finished and not deliveries.refused
     return Sent(deliveries.records, deliveries.messages, seconds, finished, behind, start_us, deliveries.refused)
 
 
-def produce(producer: Producer, topic: str, value: bytes, key: str, headers: Headers, callback: Any) -> None:
+def producer_of(configuration: Mapping[str, Any], deliveries: Deliveries) -> Producer:
+    """A producer of the load, which tells `deliveries` what Kafka refuses."""
+    return Producer({**PRODUCER, **configuration, "on_delivery": deliveries.refuse})
+
+
+def produce(producer: Producer, topic: str, value: bytes, key: str, headers: Headers) -> None:
     """Queue one message; where the queue is full, let it empty."""
     while True:
         try:
-            producer.produce(topic, value, key=key, headers=headers, on_delivery=callback)
+            producer.produce(topic, value, key, headers=headers)
             return
         except BufferError:
             producer.poll(NAP_S)
