@@ -70,7 +70,7 @@ def outcome_of(
 
 
 def _closed(changes: Iterable[Change]) -> list[Incident]:
-    closed = [incident for incident, activity in changes if activity == CLOSE]
+    closed = [change.incident for change in changes if change.activity == CLOSE]
     return sorted(closed, key=lambda incident: (incident.opened_ts_us, incident.site, incident.sensor, incident.uid))
 
 

@@ -74,6 +74,24 @@ def detection_finding(
 
     baseline: of the incident's model. It explains the sensors and sites that the model is calibrated for, no others.
     """
+    return as_revision(finding_of(incident, meanings, baseline, words), incident, activity, incident.revision)
+
+
+def as_revision(finding: dict[str, Any], incident: Incident, activity: int, revision: int) -> dict[str, Any]:
+    """The event of a revision of an incident; finding: what `finding_of` says of it as it stands."""
+    return {
+        **finding,
+        **classification(activity),
+        "is_alert": activity != CLOSE,
+        "metadata": _metadata(incident, revision),
+        "status_detail": "ended" if activity == CLOSE else "going on",
+    }
+
+
+def finding_of(
+    incident: Incident, meanings: Meanings, baseline: Baseline | None, words: EvidenceWords | None = None
+) -> dict[str, Any]:
+    """What the event says of an incident as it stands, whatever its revision; `baseline` as in `detection_finding`."""
     known = known_of(incident, meanings, baseline, words)
     said, why, techniques = known.said, known.why, known.techniques
     severity = severity_of(incident, meanings, known)
@@ -81,8 +99,7 @@ def detection_finding(
     evidences = evidence(incident)
     facts = facts_of(incident)
     says = message(incident, meanings, known, facts)
-    event: dict[str, Any] = {
-        **classification(activity),
+    finding: dict[str, Any] = {
         "confidence": CONFIDENCE_CAPTION[_confidence_id(known.confidence)],
         "confidence_id": _confidence_id(known.confidence),
         "confidence_score": known.confidence,
@@ -93,24 +110,21 @@ def detection_finding(
         "end_time": _ms(incident.end_ts_us),
         "evidences": evidences,
         "finding_info": _finding_info(incident, known, title(facts, known), says, attacks),
-        "is_alert": activity != CLOSE,
         "message": says,
-        "metadata": _metadata(incident),
         "observables": observables(evidences),
         "severity": SEVERITY_CAPTION[severity],
         "severity_id": severity,
         "start_time": _ms(incident.start_ts_us),
         "status": "New",
-        "status_detail": "ended" if activity == CLOSE else "going on",
         "status_id": 1,
         "time": _ms(incident.opened_ts_us),
         "unmapped": _unmapped(incident, known, baseline, further_pairs(incident, evidences)),
     }
     if attacks:
-        event["attacks"] = attacks
+        finding["attacks"] = attacks
     if said or why:
-        event["anomaly_analyses"] = [_anomaly_analysis(incident, said, why)]
-    return event
+        finding["anomaly_analyses"] = [_anomaly_analysis(incident, said, why)]
+    return finding
 
 
 def _ms(time_us: int) -> int:
@@ -184,14 +198,14 @@ def _attack(technique: Technique, attack_version: str) -> dict[str, Any]:
     return attack
 
 
-def _metadata(incident: Incident) -> dict[str, Any]:
+def _metadata(incident: Incident, revision: int) -> dict[str, Any]:
     return {
         "version": OCSF_VERSION,
         "product": PRODUCT,
         "profiles": ["security_control"],
         "tenant_uid": printable_name(incident.site),
-        "uid": f"{incident.uid}-{incident.revision}",
-        "sequence": incident.revision,
+        "uid": f"{incident.uid}-{revision}",
+        "sequence": revision,
         "original_time": str(incident.end_ts_us),
     }
 

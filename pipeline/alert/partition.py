@@ -1,6 +1,6 @@
 """Alert's state of one partition: every sensor's incidents and the number of the next suspects message."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from pipeline.alert.lone_flows import as_document as lone_document
 from pipeline.alert.lone_flows import of_document as lone_of_document
 from pipeline.alert.lone_notices import lone_findings
 from pipeline.alert.notices import is_told, notice_finding
-from pipeline.alert.ocsf import detection_finding
+from pipeline.alert.ocsf import as_revision, finding_of
 from pipeline.alert.sensor import (
     NEVER_US,
     Change,
@@ -110,12 +110,19 @@ def advance_partition(
     ended_us = int(suspects.column("end_ts_us").to_numpy().max(initial=NEVER_US))
     state.reached_us = max([state.reached_us, ended_us, *watermarks_us])
     events = [notice_finding(notice) for notice in facts.notices if is_told(notice)]
-    events += [
-        detection_finding(incident, activity, meanings_of(incident.site), baseline_of(incident.model))
-        for incident, activity in moved.changes
-    ]
+    events += _revisions(moved.changes, baseline_of, meanings_of)
     events += lone_findings(state.lone, moved.left, over, grouping, baseline_of, meanings_of)
     return Advanced(state, events, moved.tally, True)
+
+
+def _revisions(changes: Iterable[Change], baseline_of: BaselineOf, meanings_of: MeaningsOf) -> Iterator[dict[str, Any]]:
+    """An event for each change; what it says of an incident is made once, also where that opens and closes at once."""
+    findings: dict[int, dict[str, Any]] = {}
+    for incident, activity, revision in changes:
+        if (finding := findings.get(id(incident))) is None:
+            finding = finding_of(incident, meanings_of(incident.site), baseline_of(incident.model))
+            findings[id(incident)] = finding
+        yield as_revision(finding, incident, activity, revision)
 
 
 def advance_sensors(

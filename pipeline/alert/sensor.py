@@ -1,6 +1,6 @@
 """One sensor's incidents: advanced by its suspects and its watermark, both in event time."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -63,10 +63,11 @@ class SensorState:
 
 
 class Change(NamedTuple):
-    """An incident to emit, and as what: CREATE, UPDATE or CLOSE."""
+    """An incident to emit, and as what: CREATE, UPDATE or CLOSE. One that opens and closes at once has two changes."""
 
     incident: Incident
     activity: int
+    revision: int
 
 
 class Left(NamedTuple):
@@ -128,12 +129,11 @@ def advance(
         elif not closes and _update_is_due(each.incident, state.clock_us, grouping):
             changes.append(_emitted(each.incident, UPDATE))
         if closes:
-            # A copy: a Create of the same batch stands for the same incident with the revision before.
-            changes.append(_emitted(replace(each.incident), CLOSE))
+            changes.append(_emitted(each.incident, CLOSE))
     tally = tally.plus(_evict(state, np.asarray(over, bool)))
     if ended:
         state.clock_us = NEVER_US
-    changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.incident.revision))
+    changes.sort(key=lambda change: (change.incident.opened_ts_us, change.incident.uid, change.revision))
     return changes, tally
 
 
@@ -334,4 +334,4 @@ def _emitted(incident: Incident, activity: int) -> Change:
     incident.emitted_clock_us, incident.emitted_count = incident.last_clock_us, incident.count
     incident.emitted_level, incident.emitted_page = incident.level, incident.judged.disposition == PAGE
     incident.emitted_classes = sorted({*incident.emitted_classes, *incident.said_classes})
-    return Change(incident, activity)
+    return Change(incident, activity, incident.revision)

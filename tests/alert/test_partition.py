@@ -1,3 +1,5 @@
+from collections import Counter
+
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -5,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.alert.grouping import Grouping
-from pipeline.alert.ocsf import CLOSE, encode
+from pipeline.alert.ocsf import CLOSE, CREATE, classification, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
 from pipeline.alert.sensor import NEVER_US, SensorState
 from pipeline.contracts.envelope import RowsFacts, SensorWatermark
@@ -234,3 +236,14 @@ def test_a_sensor_keeps_its_clock_while_messages_do_not_name_it() -> None:
         assert events == [] and state.sensors["plant", "left"].clock_us == START_US + 3 * SECOND
     _, events, _, _ = advance_partition(state, rows.slice(0, 0), facts(5, at=20), GROUPING, nothing)
     assert [event["activity_id"] for event in events] == [CLOSE], "the next watermark closes it"
+
+
+def test_an_incident_that_opens_and_closes_at_once_says_the_same_twice() -> None:
+    """But for what is of a revision; two incidents of a message have each their own."""
+    rows = message([(0, "a", "b", "left"), (1, "a", "b", "left"), (0, "c", "d", "left"), (1, "c", "d", "left")], 0)
+    events = advance_partition(PartitionState.empty(), rows, facts(0, 4, ended=True), GROUPING, nothing).events
+    revisions = [(event["activity_id"], event["is_alert"], event["metadata"]["sequence"]) for event in events]
+    assert sorted(revisions) == [(CREATE, True, 1)] * 2 + [(CLOSE, False, 2)] * 2
+    of_revision = {*classification(CREATE), "is_alert", "metadata", "status_detail"}
+    said = [encode({name: event[name] for name in event.keys() - of_revision}) for event in events]
+    assert sorted(Counter(said).values()) == [2, 2]

@@ -35,7 +35,7 @@ def play(messages: list[tuple[pa.RecordBatch, int]], grouping: Grouping = GROUPI
         changes += advance(state, rows, watermark_us, ended, grouping)[0]
     assert state.followed == []
     assert state.waiting is None
-    return [(incident, activity) for incident, activity in changes]
+    return [(incident, activity) for incident, activity, _ in changes]
 
 
 # Rows as `raw` has them: (end, who, how far the sensor's clock moves on). Lateness 3 s decides which are late.
@@ -105,8 +105,8 @@ def test_an_incident_is_created_updated_and_closed_once_each_revision() -> None:
     state = SensorState()
     emitted = []
     for rows, watermark_us in messages:
-        for incident, activity in advance(state, rows, watermark_us, False, GROUPING)[0]:
-            emitted.append((activity, incident.revision, incident.count))
+        for incident, activity, revision in advance(state, rows, watermark_us, False, GROUPING)[0]:
+            emitted.append((activity, revision, incident.count))
     assert emitted == [(CREATE, 1, 2), (UPDATE, 2, 8), (CLOSE, 3, 8)]
 
 
@@ -119,7 +119,7 @@ def updates(rows: list[dict[str, Any]], at_once: int = 1, **changed: Any) -> lis
     numbered = [{"raw_offset": number, **row} for number, row in enumerate(rows)]
     for message in (numbered[:at_once], *([row] for row in numbered[at_once:])):
         changes, _ = advance(state, scored(message), None, False, grouping)
-        counts += [incident.count for incident, _ in changes]
+        counts += [incident.count for incident, *_ in changes]
     return counts
 
 
@@ -149,7 +149,7 @@ def test_an_incident_that_becomes_a_page_is_updated() -> None:
     rows, state, seen = [*plain, shown(Evidence.NEW_CONTROLLER, at=30)], SensorState(), list[tuple[int, int, str]]()
     for number, row in enumerate(rows):
         changes, _ = advance(state, scored([row | {"raw_offset": number}]), None, False, Grouping(update_growth=1_000))
-        seen += [(activity, incident.count, incident.judged.disposition) for incident, activity in changes]
+        seen += [(activity, incident.count, incident.judged.disposition) for incident, activity, revision in changes]
     assert seen == [(CREATE, 2, "review"), (UPDATE, 6, "page")]
 
 
@@ -168,7 +168,7 @@ def test_an_update_comes_after_a_restart_as_without_one() -> None:
 def test_what_opens_and_ends_within_a_batch_is_created_and_closed() -> None:
     rows = scored([{"at": 0}, {"at": 1}, {"at": 100}])
     changes, tally = advance(SensorState(), rows, START_US + 200 * SECOND, False, GROUPING)
-    assert [(activity, incident.revision, incident.count) for incident, activity in changes] == [
+    assert [(activity, revision, incident.count) for incident, activity, revision in changes] == [
         (CREATE, 1, 2),
         (CLOSE, 2, 2),
     ]
@@ -188,7 +188,7 @@ def test_a_file_that_goes_back_in_time_starts_anew_after_the_end_of_the_one_befo
     first, _ = advance(state, later, None, True, GROUPING)
     earlier = scored([{"at": 0, "raw_offset": 10}, {"at": 1, "raw_offset": 11}])
     second, _ = advance(state, earlier, None, True, GROUPING)
-    assert [activity for _, activity in first + second] == [CREATE, CLOSE, CREATE, CLOSE]
+    assert [change.activity for change in first + second] == [CREATE, CLOSE, CREATE, CLOSE]
     assert second[1].incident.opened_ts_us == START_US + SECOND
 
 
@@ -205,7 +205,7 @@ def test_a_scan_of_ten_thousand_addresses_is_one_incident() -> None:
         )
         changes += advance(state, rows, None, False, Grouping())[0]
     changes += advance(state, scored([]), None, True, Grouping())[0]
-    assert {incident.uid for incident, _ in changes} == {changes[0].incident.uid}
+    assert {incident.uid for incident, *_ in changes} == {changes[0].incident.uid}
     last = changes[-1].incident
     assert last.count == 10_000
     assert len(last.positions) == 1024
@@ -222,7 +222,7 @@ def test_ten_thousand_forged_senders_are_a_few_incidents_and_a_crowd() -> None:
         ]
     )
     changes, tally = advance(SensorState(), rows, None, True, grouping)
-    closed = [incident for incident, activity in changes if activity == CLOSE]
+    closed = [incident for incident, activity, revision in changes if activity == CLOSE]
     assert len(closed) == 17
     assert sum(incident.count for incident in closed) == 10_000
     assert max(incident.count for incident in closed) == tally.crowded == 10_000 - 16
