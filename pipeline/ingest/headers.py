@@ -72,9 +72,12 @@ class HeaderCache:
         cached = self._by_raw_headers.get
         for index, message in enumerate(consumed):
             pairs: Pairs = tuple(message.headers() or ())
+            if pairs and pairs[-1][0] == SOURCE_RECORDS_HEADER:  # each message's own: most senders put it last
+                pairs, source_records[index] = pairs[:-1], pairs[-1][1] or b""
             source = cached(pairs)
             if source is None:
-                source, source_records[index], traceparents[index] = self._read(pairs)
+                source, records, traceparents[index] = self._read(pairs)
+                source_records[index] = records if source_records[index] is None else source_records[index]
             number = numbers.get(id(source))
             if number is None:
                 number = numbers[id(source)] = len(sources)

@@ -65,6 +65,9 @@ FETCH: clients.Configuration = {"max.partition.fetch.bytes": 524_288, "queued.ma
 # So much of `gather_ms` the broker gathers for a fetch: without it each record that comes alone ends one, and a fetch
 # costs the broker as much as a record does (docs/adr/0049).
 FETCH_GATHERS = 0.5
+# However little is gathered the broker waits so long: a busy sensor's client sends many requests a second, and each
+# would end a fetch.
+LEAST_FETCH_WAIT_MS = 10
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
 # Sources of one transaction: every format and set of columns is a decoding pass of its own.
@@ -391,10 +394,9 @@ def session(settings: Settings, telemetry: Telemetry, kafka: KafkaWatch) -> None
 
 
 def fetching(gather_ms: int) -> clients.Configuration:
-    """How the consumer fetches: where records are gathered, not each record at once."""
-    wait_ms = int(FETCH_GATHERS * gather_ms)
-    gathers = {"fetch.min.bytes": FETCH["max.partition.fetch.bytes"], "fetch.wait.max.ms": wait_ms} if wait_ms else {}
-    return {**FETCH, **gathers}
+    """How the consumer fetches: what comes in a moment at once, not each record."""
+    wait_ms = max(LEAST_FETCH_WAIT_MS, int(FETCH_GATHERS * gather_ms))
+    return {**FETCH, "fetch.min.bytes": FETCH["max.partition.fetch.bytes"], "fetch.wait.max.ms": wait_ms}
 
 
 def warm_up() -> None:

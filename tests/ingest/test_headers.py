@@ -43,6 +43,26 @@ def test_of_equal_names_the_last_counts_every_time() -> None:
         assert [got.sources[number].sensor for number in got.source.tolist()] == ["b", "a"]
 
 
+@pytest.mark.parametrize(
+    ("own_headers", "records", "trace"),
+    [
+        ([("source-records", b"1")], b"1", None),
+        ([("source-records", b"1"), ("source-records", b"2")], b"2", None),
+        ([("source-records", b"1"), ("source-records", None)], b"", None),
+        ([("source-records", b"1"), ("traceparent", b"t")], b"1", b"t"),
+        ([("traceparent", b"t"), ("source-records", b"1")], b"1", b"t"),
+    ],
+)
+def test_a_messages_own_headers_are_read_wherever_they_stand(
+    own_headers: Pairs, records: bytes, trace: bytes | None
+) -> None:
+    headers = HeaderCache()
+    for _ in range(2):  # read, then remembered
+        got = headers.messages([made(0, of(b"a", *own_headers)), made(1, of(b"a"))])
+        assert (got.source_records, got.traceparents) == ([records, None], [trace, None])
+        assert got.source.tolist() == [0, 0]
+
+
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 50)), max_size=30, unique=True))
 def test_messages_come_by_partition_then_offset(positions: list[tuple[int, int]]) -> None:

@@ -33,5 +33,5 @@ def test_as_many_messages_are_asked_for_as_hold_the_bytes_of_a_transaction(sizes
 
 
 def test_the_broker_gathers_where_ingest_does() -> None:
-    assert fetching(0) == fetching(1) == FETCH
+    assert fetching(0) == fetching(20) == {**FETCH, "fetch.min.bytes": 524_288, "fetch.wait.max.ms": 10}
     assert fetching(200) == {**FETCH, "fetch.min.bytes": 524_288, "fetch.wait.max.ms": 100}
