@@ -84,6 +84,8 @@ class PlantPart:
     operations: bool = False
     """Whether the logs of industrial operations are sent, too."""
     attacks: tuple[str, ...] = ()
+    copies: int = 1
+    """So many such plants side by side, each at addresses of its own; attacks take place in the first."""
 
 
 def of_plant(part: PlantPart, seed: int, attacked: bool) -> Recording:
@@ -119,7 +121,7 @@ def of_zeek(paths: Sequence[Path], labels: dict[str, list[str]], start_us: int, 
     for number, those in enumerate(labels.values()):
         event[pc.is_in(uids, pa.array(those, pa.string())).to_numpy(zero_copy_only=False)] = number
     halves = np.frombuffer(b"".join(uid[1:17].encode() for uid in uids.to_pylist()), np.uint64).reshape(-1, 2)
-    text, bounds = _lines_of(lines)
+    text, bounds = text_of(lines)
     return Recording(
         span_us,
         tuple(part.log for part in parts),
@@ -154,7 +156,7 @@ def of_westermo(sensor: str, from_us: int = westermo.FIRST_FLOW_US, span_us: int
         label = row[westermo.LABEL]
         event.append(westermo.ATTACKS.index(label) if label in westermo.ATTACKS else NO_EVENT)
         times.append((start - from_us, end - from_us))
-    text, bounds = _lines_of(pa.array(lines, pa.binary()))
+    text, bounds = text_of(pa.array(lines, pa.binary()))
     return Recording(
         span,
         (Log("icsflow+csv", tuple(columns)),),
@@ -194,7 +196,7 @@ def _zeek_log(path: Path) -> _ZeekLog:
     return _ZeekLog(Log(f"zeek-{path.stem}+tsv", fields), lines, at_us, end_us)
 
 
-def _lines_of(lines: pa.BinaryArray) -> tuple[Bytes, Ints]:
+def text_of(lines: pa.BinaryArray) -> tuple[Bytes, Ints]:
     """Lines one behind the other, each with its newline, and where each starts; a last bound where all end."""
     every = b"".join(line + b"\n" for line in lines.to_pylist())
     sizes = pc.binary_length(lines).to_numpy(zero_copy_only=False).astype(np.int64) + 1

@@ -10,10 +10,12 @@ from loadtest.plants.generated.attacks import ATTACKS, MIN_SLOT_US
 from loadtest.plants.generated.calendar import HOUR_US
 from loadtest.plants.generated.site import SIZES
 from loadtest.plants.westermo.traffic import SENSORS
+from loadtest.workload.copies import MAX_COPIES
 from loadtest.workload.recording import PlantPart
 
 MAX_SENSORS = 10_000
 MAX_SEEDS = 64
+MIN_HOURS = 0.2
 SILENT, BURST = "silent", "burst"
 
 
@@ -171,9 +173,10 @@ def _plant(document: _Table) -> PlantPart | None:
     part = PlantPart(
         read.choice("size", "small", tuple(SIZES)),
         read.number("from_hour", 9.0, 0.0, 27 * 24.0),
-        read.number("hours", 1.0, 1.0, 24.0),
+        read.number("hours", 1.0, MIN_HOURS, 24.0),
         read.yes("operations", False),
         read.choices("attacks", tuple(ATTACKS)),
+        read.whole("copies", 1, 1, MAX_COPIES),
     )
     read.require_empty()
     if part.hours * HOUR_US * 0.9 < len(part.attacks) * MIN_SLOT_US:

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 
 from loadtest.conn_json import Ints, mixed
+from loadtest.workload.copies import side_by_side
 from loadtest.workload.recording import NO_EVENT, Recording, of_plant, of_westermo
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule
@@ -177,8 +178,10 @@ def tapes_of(scenario: LoadScenario, seed: int) -> list[Tapes]:
     plant = scenario.plant
     made = []
     for number in range(min(scenario.seeds, scenario.sites)):
-        quiet = of_plant(plant, seed + number, False)
-        made.append(Tapes(quiet, of_plant(plant, seed + number, True) if plant.attacks else quiet))
+        single = of_plant(plant, seed + number, False)
+        quiet = side_by_side(single, single, plant.copies)
+        attacked = side_by_side(of_plant(plant, seed + number, True), single, plant.copies) if plant.attacks else quiet
+        made.append(Tapes(quiet, attacked))
     return made
 
 

@@ -12,7 +12,7 @@ PLANT = {"plant": {"from_hour": 1, "hours": 1}}
 def test_the_shipped_scenarios_are_those_that_were_asked_for() -> None:
     assert set(shipped()) == {
         *("steady-plant", "shift-change", "scan", "flood", "beacons", "exfiltration", "fake-commands"),
-        *("sensor-silence", "burst", "many-sites", "westermo"),
+        *("sensor-silence", "burst", "many-sites", "busy-network", "westermo"),
     }
     for name in shipped():
         scenario = read_scenario(name)
@@ -40,7 +40,8 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({**PLANT, "speed": 3}, "got 'speed', expected only keys that docs/load.md names"),
         ({"plant": {"attacks": ["flood", "worm"]}}, "attacks: got"),
         ({"plant": {"attacks": "flood"}}, "attacks: got"),
-        ({"plant": {"hours": 0.5}}, "hours: got '0.5'"),
+        ({"plant": {"hours": 0.1}}, "hours: got '0.1'"),
+        ({"plant": {"copies": 201}}, "copies: got '201', expected a whole number from 1 to 200"),
         ({"plant": []}, "plant: got '[]', expected a table"),
         ({"capture": "right"}, "capture: got 'right', expected one of bottom, left"),
         ({**PLANT, "outage": {"start": 0.5, "end": 0.5}}, "got start 0.5, expected it before end 0.5"),
