@@ -200,6 +200,8 @@ def latencies(document: Document) -> str:
     rows = [
         [
             f"{step['rate']:,.0f}",
+            step["scenario"],
+            f"{step['event_time_speed']:,.0f}",
             *(
                 f"{each['p50']:,.0f} / {each['p99']:,.0f} / {each['max']:,.0f}" if each["count"] else "none"
                 for each in (step["latency_ms"][name] for name in ("raw_to_flows", "raw_to_scored", "raw_to_alert"))
@@ -208,7 +210,8 @@ def latencies(document: Document) -> str:
         ]
         for step in document["steps"]
     ]
-    head = ("records/s", "until in `flows`, ms p50 / p99 / max", "until scored", "until its alert", "generator late")
+    ms = ("until in `flows`, ms p50 / p99 / max", "until scored", "until its alert")
+    head = ("records/s", "scenario", "event time, times as fast", *ms, "generator late")
     return f"{table(head, rows)}\n![Latency by rate](performance/latencies.svg)\n"
 
 
