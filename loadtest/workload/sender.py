@@ -16,9 +16,9 @@ from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule
 from loadtest.workload.streams import NUMBERS, Headers, Messages, Stream, headers_of, joined
 
-SHORTEST_NAP_S = 0.002
+SHORTEST_NAP_S = 0.005
 LINGER_MS = 1.4
-"""librdkafka waits in whole milliseconds and spins through what is left of one: with 1 ms it spun all the time."""
+"""Beyond a whole millisecond: librdkafka's thread was seen to poll without a pause through what is left of one."""
 BURST = 256
 """At most so many messages are handed over before it is looked whether to stop."""
 SLICE_US = 250_000
@@ -225,8 +225,8 @@ def _send(
 def _wait_until(due_us: int, producer: Producer, stopped: Callable[[], bool]) -> int:
     while (left_us := due_us - (now := _now_us())) > 0 and not stopped():
         producer.poll(0)
-        # Never less than two milliseconds, which count as the run's latency: waiting for each of 10,000 records a
-        # second took half a core from what is measured.
+        # Never less, which counts as the run's latency: waiting for each of 10,000 records a second took half a core
+        # from what is measured. Kafka's own producers gather for as long.
         time.sleep(min(max(left_us / 1e6, SHORTEST_NAP_S), NAP_S))
     return now
 

@@ -32,7 +32,7 @@ REST_S = 1.0
 """Nothing may have come for so long before a run is over."""
 _SENSOR_BITS = 40
 _START_S, _LEAVE_S = 60.0, 5.0
-_READ = {"enable.auto.commit": False, "isolation.level": "read_committed", "fetch.wait.max.ms": 5}
+_READ = {"enable.auto.commit": False, "isolation.level": "read_committed", "fetch.wait.max.ms": 100}
 
 
 @dataclass(slots=True)
@@ -204,7 +204,9 @@ def _watch(
     wanted: int | None = None
     until_us = next_us = 0
     while True:
-        for message in consumer.consume(500, 0.01):
+        # The first ends the wait: none has the time of one that came after it.
+        first = consumer.consume(1, 0.05)
+        for message in [*first, *(consumer.consume(500, 0) if first else ())]:
             _take(watch, message, kinds, alerts)
         now_us = time.time_ns() // 1000
         if now_us >= next_us:
