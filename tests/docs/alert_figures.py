@@ -87,7 +87,7 @@ def page_times(rows: pa.RecordBatch, settings: Settings) -> dict[str, int]:
     for first, until in pairwise(starts):
         message = suspects.slice(first, until - first)
         moved = advance_sensors(sensors, message, (), (), grouping, pages_of=settings.pages_of)
-        for incident, _ in moved.changes:
+        for incident, _, _ in moved.changes:
             if incident.judged.disposition == PAGE:
                 times.setdefault(incident.uid, incident.emitted_clock_us)
     return times
