@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
+from pipeline.ingest.compiled import compiled, inlined
 from pipeline.ingest.scan.cells import Bytes, Cells, Ints, Kinds
 from pipeline.ingest.scan.scalars import MALFORMED, OK, Statuses, readable
 from pipeline.ingest.scan.text import string_array
@@ -16,7 +16,7 @@ _MAC_LENGTH = 17
 _MAX_MACS = 32
 
 
-@njit(cache=True)
+@inlined
 def _hex(byte: int) -> int:
     if 48 <= byte <= 57:
         return byte - 48
@@ -25,7 +25,7 @@ def _hex(byte: int) -> int:
     return -1
 
 
-@njit(cache=True)
+@inlined
 def ip4_number(text: Bytes, offset: int, end: int) -> int:
     """Four decimal parts 0..255 without leading zeros as one number, -1 where it is no IPv4 address."""
     value, part, digits, parts = 0, 0, 0, 0
@@ -42,7 +42,7 @@ def ip4_number(text: Bytes, offset: int, end: int) -> int:
     return value if parts == 4 else -1
 
 
-@njit(cache=True)
+@compiled
 def _mac(text: Bytes, offset: int, end: int) -> int:
     """Six pairs of hexadecimal digits between colons or dashes as one number, -1 where it is no MAC."""
     if end - offset != _MAC_LENGTH:
@@ -61,7 +61,7 @@ def _mac(text: Bytes, offset: int, end: int) -> int:
     return value
 
 
-@njit(cache=True)
+@compiled
 def ip6_groups(text: Bytes, offset: int, end: int, groups: Ints) -> bool:
     """Whether it is an IPv6 address; its eight groups into `groups`."""
     count, gap = 0, -1
@@ -112,7 +112,7 @@ def ip6_groups(text: Bytes, offset: int, end: int, groups: Ints) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _put_hex(out: Bytes, at: int, value: int, shortest: int) -> int:
     digits = max(shortest, 1 + (value > 0xF) + (value > 0xFF) + (value > 0xFFF))
     for digit_index in range(digits):
@@ -121,7 +121,7 @@ def _put_hex(out: Bytes, at: int, value: int, shortest: int) -> int:
     return at + digits
 
 
-@njit(cache=True)
+@compiled
 def _put_mac(out: Bytes, at: int, value: int) -> int:
     for pair in range(6):
         if pair:
@@ -131,7 +131,7 @@ def _put_mac(out: Bytes, at: int, value: int) -> int:
     return at
 
 
-@njit(cache=True)
+@compiled
 def _put_ip6(out: Bytes, at: int, groups: Ints) -> int:
     """RFC 5952: lower case, no leading zeros, the first longest run of two or more zero groups as ::."""
     longest, gap = 1, -1
@@ -155,7 +155,7 @@ def _put_ip6(out: Bytes, at: int, groups: Ints) -> int:
     return at
 
 
-@njit(cache=True)
+@compiled
 def _normalise(
     text: Bytes,
     starts: Ints,
@@ -165,8 +165,9 @@ def _normalise(
     offsets: npt.NDArray[np.int32],
     families: Bytes,
     statuses: Statuses,
+    groups: Ints,
 ) -> None:
-    groups = np.zeros(8, np.int64)
+    """`groups` is room for eight numbers."""
     at = 0
     for row in range(len(starts)):
         first, last = starts[row], ends[row]
@@ -191,7 +192,7 @@ def _normalise(
         offsets[row + 1] = at
 
 
-@njit(cache=True)
+@compiled
 def _first_macs(
     text: Bytes,
     starts: Ints,
@@ -201,8 +202,9 @@ def _first_macs(
     offsets: npt.NDArray[np.int32],
     counts: Bytes,
     statuses: Statuses,
+    seen: Ints,
 ) -> None:
-    seen = np.zeros(_MAX_MACS, np.int64)
+    """`seen` is room for as many MACs as are counted."""
     at = 0
     for row in range(len(starts)):
         offset, last = starts[row], ends[row]
@@ -244,7 +246,7 @@ def address_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, St
     offsets = np.zeros(cells.rows + 1, np.int32)
     families, statuses = np.zeros(cells.rows, np.uint8), np.zeros(cells.rows, np.uint8)
     where = cells.starts[column], cells.ends[column], cells.kinds[column]
-    _normalise(cells.text, *where, out, offsets, families, statuses)
+    _normalise(cells.text, *where, out, offsets, families, statuses, np.empty(8, np.int64))
     return string_array(out[: offsets[-1]], offsets, statuses == OK), families, statuses
 
 
@@ -254,5 +256,5 @@ def mac_column(cells: Cells, column: int) -> tuple[pa.StringArray, Bytes, Status
     offsets = np.zeros(cells.rows + 1, np.int32)
     counts, statuses = np.zeros(cells.rows, np.uint8), np.zeros(cells.rows, np.uint8)
     where = cells.starts[column], cells.ends[column], cells.kinds[column]
-    _first_macs(cells.text, *where, out, offsets, counts, statuses)
+    _first_macs(cells.text, *where, out, offsets, counts, statuses, np.empty(_MAX_MACS, np.int64))
     return string_array(out[: offsets[-1]], offsets, statuses == OK), counts, statuses

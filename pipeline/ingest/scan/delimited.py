@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
 from pipeline.contracts.raw import MAX_RECORD_BYTES
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.reasons import COLUMNS, NOT_UTF8, TOO_BIG
 from pipeline.ingest.scan.cells import BARE, Bytes, Cells, Ints, blank_cells
 from pipeline.ingest.scan.lines import Lines
@@ -15,7 +15,7 @@ from pipeline.ingest.scan.utf8 import valid_utf8
 COMMA, TAB, QUOTE, BLANK = 44, 9, 34, 32
 
 
-@njit(cache=True)
+@compiled
 def _unset(text: Bytes, first: int, last: int, separator: int) -> bool:
     if last == first:
         return True
@@ -27,7 +27,7 @@ def _unset(text: Bytes, first: int, last: int, separator: int) -> bool:
     return bool(last - first == 7 and text[first] == 40 and text[first + 1] == 101 and text[last - 1] == 41)
 
 
-@njit(cache=True)
+@compiled
 def _scan(
     text: Bytes,
     record_starts: Ints,

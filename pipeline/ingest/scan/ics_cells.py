@@ -3,8 +3,8 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.scan.cells import ARRAY, BARE, ESCAPED, NUMBER, STRING, Bytes, Ints, Kinds
 from pipeline.ingest.scan.scalars import MALFORMED, OK, OUT_OF_RANGE, Statuses, readable
 from schemas.fields import ARROW_TYPES
@@ -16,7 +16,7 @@ _START, _STOP, _COUNT, _RANGE_CODE, _INDEX = (
 _MOST = 2**32 - 1
 
 
-@njit(cache=True)
+@compiled
 def read_code(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, most: int, values: Ints, statuses: Statuses) -> None:
     """Whole numbers from 0 to `most`, decimal or hexadecimal behind 0x."""
     for row in range(len(starts)):
@@ -50,7 +50,7 @@ def read_code(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, most: int, va
                 values[row] = value
 
 
-@njit(cache=True)
+@compiled
 def list_lengths(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, lengths: Ints) -> None:
     """How many elements each cell's list has: `1,2,3`, or a JSON array of numbers; 0 where there is none."""
     for row in range(len(starts)):
@@ -68,7 +68,7 @@ def list_lengths(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, lengths: I
                 lengths[row] += text[offset] == _COMMA
 
 
-@njit(cache=True)
+@compiled
 def contains_any(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, words: Bytes, word_ends: Ints, contains: npt.NDArray[np.bool_]
 ) -> None:
@@ -90,7 +90,7 @@ def contains_any(
             first = word_ends[word]
 
 
-@njit(cache=True)
+@compiled
 def _is(text: Bytes, first: int, last: int, name: Bytes) -> bool:
     if last - first != len(name):
         return False
@@ -100,7 +100,7 @@ def _is(text: Bytes, first: int, last: int, name: Bytes) -> bool:
     return same
 
 
-@njit(cache=True)
+@compiled
 def object_ranges(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, low: Ints, high: Ints, quantity: Ints, seen: Ints
 ) -> None:
@@ -163,7 +163,7 @@ def object_ranges(
             quantity[row] = min(total, _MOST)
 
 
-@njit(cache=True)
+@compiled
 def _ascending(
     columns: Ints, with_counts: bool, values: npt.NDArray[np.uint32], offsets: npt.NDArray[np.int32]
 ) -> None:

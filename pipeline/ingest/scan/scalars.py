@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from pipeline.ingest.compiled import compiled, inlined
 from pipeline.ingest.scan.cells import ABSENT, BARE, NULL, NUMBER, STRING, Bytes, Ints, Kinds
 
 Statuses = npt.NDArray[np.uint8]
@@ -22,7 +22,7 @@ _POWERS = np.array([10.0**power for power in range(23)])  # exact in float64
 _SHORT_DIGITS = 9  # digits alone, at most so many: almost every count, port and length
 
 
-@njit(cache=True)
+@inlined
 def readable(kind: int) -> int:
     """Whether a cell's text may be read: OK, MISSING, or MALFORMED for truth values, objects, arrays, escapes."""
     if kind in (ABSENT, NULL):
@@ -32,7 +32,7 @@ def readable(kind: int) -> int:
     return MALFORMED
 
 
-@njit(cache=True)
+@inlined
 def _decimal(text: Bytes, offset: int, end: int) -> tuple[bool, bool, Any, int]:
     """Whether it is a decimal number, its sign, its first 19 significant digits, and their power of ten."""
     negative = offset < end and text[offset] == 45
@@ -74,7 +74,7 @@ def _decimal(text: Bytes, offset: int, end: int) -> tuple[bool, bool, Any, int]:
     return offset == end, negative, mantissa, exponent
 
 
-@njit(cache=True)
+@inlined
 def _scaled(mantissa: Any, exponent: int, most: Any) -> tuple[bool, Any]:
     """Whether mantissa × 10^exponent is at most `most`, and that number, half rounded up."""
     if mantissa == 0:
@@ -96,7 +96,7 @@ def _scaled(mantissa: Any, exponent: int, most: Any) -> tuple[bool, Any]:
     return whole <= most, whole
 
 
-@njit(cache=True)
+@inlined
 def _short_whole(text: Bytes, offset: int, end: int) -> int:
     """The number that few digits alone make, -1 where it is written in any other way."""
     if not 0 < end - offset <= _SHORT_DIGITS:
@@ -110,7 +110,7 @@ def _short_whole(text: Bytes, offset: int, end: int) -> int:
     return value
 
 
-@njit(cache=True)
+@compiled
 def read_whole(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, most: int, values: npt.NDArray[np.uint64], statuses: Statuses
 ) -> None:
@@ -146,7 +146,7 @@ def read_whole(
             statuses[row] = OUT_OF_RANGE
 
 
-@njit(cache=True)
+@compiled
 def read_hex_byte(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: npt.NDArray[np.uint64], statuses: Statuses
 ) -> None:
@@ -172,7 +172,7 @@ def read_hex_byte(
             values[row] = value
 
 
-@njit(cache=True)
+@compiled
 def read_number(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: Floats, statuses: Statuses) -> None:
     """Decimal numbers as float64, to within one unit in the last place."""
     for row in range(len(starts)):
@@ -194,7 +194,7 @@ def read_number(text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: Flo
         values[row] = -value if negative else value
 
 
-@njit(cache=True)
+@compiled
 def _digits(text: Bytes, offset: int, count: int, end: int) -> int:
     """The number that `count` digits make, -1 where they are none."""
     if offset + count > end:
@@ -208,14 +208,14 @@ def _digits(text: Bytes, offset: int, count: int, end: int) -> int:
     return value
 
 
-@njit(cache=True)
+@compiled
 def _last_day(year: int, month: int) -> int:
     if month == 2:
         return 28 + ((year % 4 == 0 and year % 100 != 0) or year % 400 == 0)
     return 31 - (month == 4 or month == 6 or month == 9 or month == 11)
 
 
-@njit(cache=True)
+@compiled
 def _days(year: int, month: int, day: int) -> int:
     """Days since the epoch, counted in years that begin in March."""
     shifted = year - (month <= 2)
@@ -224,7 +224,7 @@ def _days(year: int, month: int, day: int) -> int:
     return shifted * 365 + leaps + (153 * since_march + 2) // 5 + day - 1 - 719_468
 
 
-@njit(cache=True)
+@compiled
 def _fraction_us(text: Bytes, offset: int, end: int, unpadded: bool = False) -> tuple[int, int]:
     """The offset after a fraction of a second, and its microseconds; the offset is -1 where it has no digits.
 
@@ -248,7 +248,7 @@ def _fraction_us(text: Bytes, offset: int, end: int, unpadded: bool = False) -> 
     return (offset if offset > first else -1), us
 
 
-@njit(cache=True)
+@compiled
 def _one_or_two(text: Bytes, offset: int, end: int) -> tuple[int, int]:
     """A number of one or two digits and where it ends; -1 where there is none."""
     value = _digits(text, offset, 2, end)
@@ -257,7 +257,7 @@ def _one_or_two(text: Bytes, offset: int, end: int) -> tuple[int, int]:
     return _digits(text, offset, 1, end), offset + 1
 
 
-@njit(cache=True)
+@compiled
 def _day_first_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
     """Microseconds since the epoch of `13/05/2024 12:34:07 PM` and its like; seconds and AM or PM may lack."""
     day, offset = _one_or_two(text, offset, end)
@@ -291,7 +291,7 @@ def _day_first_us(text: Bytes, offset: int, end: int) -> tuple[bool, int]:
     return True, (_days(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second) * 1_000_000 + fraction_us
 
 
-@njit(cache=True)
+@compiled
 def _iso_us(text: Bytes, offset: int, end: int, unpadded: bool = False) -> tuple[bool, int]:
     """Microseconds since the epoch of `2021-06-06T15:59:46.457984+0200` or 2021/06/06 and so on; no zone means UTC."""
     year, month, day = (
@@ -337,7 +337,7 @@ def _iso_us(text: Bytes, offset: int, end: int, unpadded: bool = False) -> tuple
     return True, us - sign * (hours * 60 + minutes) * 60_000_000
 
 
-@njit(cache=True)
+@compiled
 def read_time(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, power: int, values: Ints, statuses: Statuses
 ) -> None:

@@ -4,15 +4,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.scan.cells import ARRAY, BARE, STRING, Bytes, Ints, Kinds
 from pipeline.ingest.scan.scalars import MALFORMED, OK, Statuses, readable
 
 _MAX_BITS = 0xFFFF  # IPFIX's tcpControlBits has the header's other bits above the flags
 
 
-@njit(cache=True)
+@compiled
 def _bit(letter: Any) -> int:
     """The flag of a letter, small or capital: FIN, SYN, RST, PSH, ACK, URG, ECE, CWR; 0 where it is none."""
     lower = letter | 32
@@ -35,7 +35,7 @@ def _bit(letter: Any) -> int:
     return 0
 
 
-@njit(cache=True)
+@compiled
 def _names(text: Bytes, offset: int) -> int:
     """Flags of a JSON array of names, by their first letters; -1 where it holds anything else."""
     flags = 0
@@ -58,7 +58,7 @@ def _names(text: Bytes, offset: int) -> int:
     return flags
 
 
-@njit(cache=True)
+@compiled
 def _number(text: Bytes, offset: int, end: int, base: int) -> int:
     value = 0
     for at in range(offset, end):
@@ -75,7 +75,7 @@ def _number(text: Bytes, offset: int, end: int, base: int) -> int:
     return value if offset < end else -1
 
 
-@njit(cache=True)
+@compiled
 def _letters(text: Bytes, offset: int, end: int) -> int:
     if offset == end or end - offset > 8:
         return -1
@@ -88,7 +88,7 @@ def _letters(text: Bytes, offset: int, end: int) -> int:
     return flags
 
 
-@njit(cache=True)
+@compiled
 def read_tcp_flags(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, values: npt.NDArray[np.uint64], statuses: Statuses
 ) -> None:

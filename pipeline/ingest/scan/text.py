@@ -3,15 +3,16 @@
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from numba import njit
 
+from pipeline.ingest.compiled import compiled, inlined
 from pipeline.ingest.scan.cells import ESCAPED, Bytes, Cells, Ints, Kinds
 from pipeline.ingest.scan.scalars import MALFORMED, MISSING, OK, Statuses, readable
+from pipeline.ingest.scan.words import byte_at
 
 MAX_TEXT_BYTES = 1024
 
 
-@njit(cache=True)
+@compiled
 def _hex4(text: Bytes, offset: int) -> int:
     value = 0
     for at in range(offset, offset + 4):
@@ -20,7 +21,7 @@ def _hex4(text: Bytes, offset: int) -> int:
     return value
 
 
-@njit(cache=True)
+@compiled
 def _put_utf8(out: Bytes, at: int, point: int) -> int:
     if point < 0x80:
         out[at] = point
@@ -41,12 +42,23 @@ def _put_utf8(out: Bytes, at: int, point: int) -> int:
     return at + 4
 
 
-@njit(cache=True)
-def _copy(text: Bytes, offset: int, end: int, escaped: bool, out: Bytes, at: int) -> int:
-    """Copy one text and return where it ends; -1 where it has control characters or half a surrogate pair."""
+@inlined
+def _copy(text: Bytes, offset: int, end: int, out: Bytes, at: int) -> int:
+    """Copy a text without escapes and return where it ends; -1 where it has control characters."""
+    controls = False  # looked at in the end only: without a way out the loop takes many bytes at once
+    for index in range(end - offset):
+        byte = byte_at(text, offset + index)
+        controls |= (byte < 32) | (byte == 127)
+        out[np.uint64(at + index)] = byte
+    return -1 if controls else at + end - offset
+
+
+@compiled
+def _copy_escaped(text: Bytes, offset: int, end: int, out: Bytes, at: int) -> int:
+    """Copy a text and return where it ends; -1 where it has control characters or half a surrogate pair."""
     while offset < end:
         byte = text[offset]
-        if escaped and byte == 92:
+        if byte == 92:
             offset += 1
             byte = text[offset]
             if byte == 117:
@@ -74,7 +86,7 @@ def _copy(text: Bytes, offset: int, end: int, escaped: bool, out: Bytes, at: int
     return at
 
 
-@njit(cache=True)
+@compiled
 def _gather(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, out: Bytes, offsets: npt.NDArray[np.int32], statuses: Statuses
 ) -> None:
@@ -87,7 +99,10 @@ def _gather(
             elif ends[row] - starts[row] > MAX_TEXT_BYTES:
                 statuses[row] = MALFORMED
             else:
-                stop = _copy(text, starts[row], ends[row], kinds[row] == ESCAPED, out, at)
+                if kinds[row] == ESCAPED:
+                    stop = _copy_escaped(text, starts[row], ends[row], out, at)
+                else:
+                    stop = _copy(text, starts[row], ends[row], out, at)
                 if stop < 0:
                     statuses[row] = MALFORMED
                 else:

@@ -1,11 +1,10 @@
 """UTF-8, checked by compiled code (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing past U+10FFFF)."""
 
-from numba import njit
-
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.scan.cells import Bytes
 
 
-@njit(cache=True)
+@compiled
 def valid_utf8(text: Bytes, offset: int, end: int) -> bool:
     """Whether text[offset:end] is UTF-8."""
     joined = 0

@@ -1,0 +1,29 @@
+"""How functions that run once a record, or are called by such, are compiled here, and the sources of all of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.contracts import raw
+from pipeline.runtime import hashing
+from pipeline.runtime.compiled import Function, compile_uncounted, stamp_of
+
+# The folders and files whose functions are compiled, and those of the numbers that are compiled into them.
+_SOURCES = ("compiled.py", "community_id.py", "reasons.py", "scan/*.py", "formats/protocols.py")
+_ELSEWHERE = (Path(hashing.__file__), Path(raw.__file__))
+_STAMP = stamp_of([*(path for pattern in _SOURCES for path in Path(__file__).parent.glob(pattern)), *_ELSEWHERE])
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function that allocates nothing (pipeline/runtime/compiled.py)."""
+    return compile_uncounted(function, _STAMP)
+
+
+def inlined(function: Function) -> Function:
+    """Compile a short function, or one that is called in one place, into its callers."""
+    return compile_uncounted(function, _STAMP, inlined=True)
+
+
+mix64: Callable[[np.uint64], np.uint64] = inlined(hashing.mix64)  # type: ignore[assignment]
+"""pipeline/runtime/hashing.py's function for one number."""
