@@ -1,16 +1,15 @@
 """Messages joined into one buffer and cut into records, one per line; blank lines are skipped."""
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from pipeline.ingest.compiled import compiled, inlined, mix64
 from pipeline.ingest.scan.cells import Bytes, Ints
-from pipeline.runtime.hashing import GOLDEN, mix64
-
-_mix64: Callable[[np.uint64], np.uint64] = njit(mix64)  # type: ignore[assignment]  # for one number
+from pipeline.ingest.scan.words import byte_at, whole_word
+from pipeline.runtime.hashing import GOLDEN
 
 
 class Lines(NamedTuple):
@@ -24,7 +23,7 @@ class Lines(NamedTuple):
     counts: Ints  # (m,) records of each message
 
 
-@njit(cache=True)
+@compiled
 def _cut(
     text: Bytes,
     breaks: Ints,
@@ -87,34 +86,45 @@ def cut_lines(payloads: Sequence[bytes], strip_tabs: bool = True) -> Lines:
     return Lines(text, starts[:records], ends[:records], message[:records], index[:records].astype(np.int32), counts)
 
 
-@njit(cache=True)
+@inlined
+def _begun(size: int) -> Any:
+    return np.uint64(size) * GOLDEN ^ np.uint64(0xCBF29CE484222325)
+
+
+@inlined
+def _mixed(mixed: Any, word: Any) -> Any:
+    mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
+    return mixed ^ mixed >> np.uint64(32)
+
+
+@inlined
+def _ended(text: Bytes, offset: int, end: int, mixed: Any) -> Any:
+    """The hash of a record of which what stands before `offset` is mixed."""
+    while offset + 8 <= end:
+        mixed = _mixed(mixed, whole_word(text, offset))
+        offset += 8
+    if offset < end:
+        word = np.uint64(0)
+        for shift in range(end - offset):
+            word |= np.uint64(byte_at(text, offset + shift)) << np.uint64(8 * shift)
+        mixed = _mixed(mixed, word)
+    return mix64(mixed)
+
+
+@compiled
 def _hash(text: Bytes, starts: Ints, ends: Ints, ids: npt.NDArray[np.uint64]) -> None:
-    for row in range(len(starts)):
-        offset = starts[row]
-        end = ends[row]
-        mixed = np.uint64(end - offset) * GOLDEN ^ np.uint64(0xCBF29CE484222325)
-        while offset + 8 <= end:
-            # Written out so that the compiler makes one load of it.
-            word = (
-                np.uint64(text[offset])
-                | np.uint64(text[offset + 1]) << np.uint64(8)
-                | np.uint64(text[offset + 2]) << np.uint64(16)
-                | np.uint64(text[offset + 3]) << np.uint64(24)
-                | np.uint64(text[offset + 4]) << np.uint64(32)
-                | np.uint64(text[offset + 5]) << np.uint64(40)
-                | np.uint64(text[offset + 6]) << np.uint64(48)
-                | np.uint64(text[offset + 7]) << np.uint64(56)
-            )
-            mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
-            mixed ^= mixed >> np.uint64(32)
-            offset += 8
-        if offset < end:
-            word = np.uint64(0)
-            for shift in range(end - offset):
-                word |= np.uint64(text[offset + shift]) << np.uint64(8 * shift)
-            mixed = (mixed ^ word) * np.uint64(0x9FB21C651E98DF25)
-            mixed ^= mixed >> np.uint64(32)
-        ids[row] = _mix64(mixed)
+    """Two records side by side: a step waits for the one before, but not for the other record's."""
+    pairs = len(starts) // 2
+    for pair in range(pairs):
+        row, other = 2 * pair, 2 * pair + 1
+        one, two = starts[row], starts[other]
+        first, second = _begun(ends[row] - one), _begun(ends[other] - two)
+        for _ in range(min(ends[row] - one, ends[other] - two) // 8):
+            first, second = _mixed(first, whole_word(text, one)), _mixed(second, whole_word(text, two))
+            one, two = one + 8, two + 8
+        ids[row], ids[other] = _ended(text, one, ends[row], first), _ended(text, two, ends[other], second)
+    for row in range(2 * pairs, len(starts)):
+        ids[row] = _ended(text, starts[row], ends[row], _begun(ends[row] - starts[row]))
 
 
 def record_ids(lines: Lines) -> npt.NDArray[np.uint64]:
