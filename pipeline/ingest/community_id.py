@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from pipeline.ingest.compiled import compiled, inlined
 from pipeline.ingest.formats.protocols import ICMP, ICMP6, TCP, UDP
 from pipeline.ingest.scan.addresses import ip4_number, ip6_groups
 from pipeline.ingest.scan.cells import Bytes, Ints
@@ -22,9 +22,16 @@ Offsets = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint32]
 
 _SCTP = 132
+_WITH_PORTS = (TCP, UDP, _SCTP, ICMP, ICMP6)
 _LENGTH = 30  # "1:" and 28 letters
 _LETTERS = np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", np.uint8)
 _NO_COUNTERPART = -1
+# So many blocks are hashed side by side: a step of SHA-1 waits for the one before, but not for another block's.
+_LANES = 16
+_WORDS = 85 * _LANES  # where the words stand in the room that hashing needs, after the states
+_START = np.array([0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0], np.uint32)
+# The last three are kept as they were before they were turned by 30.
+_BEGIN = np.where(np.arange(5) < 2, _START, _START << np.uint32(2) | _START >> np.uint32(30))[::-1].copy()
 
 
 def _counterparts(pairs: dict[int, int]) -> Ints:
@@ -39,58 +46,85 @@ _OF_ICMP = _counterparts({8: 0, 13: 14, 15: 16, 10: 9, 17: 18})
 _OF_ICMP6 = _counterparts({128: 129, 130: 131, 133: 134, 135: 136, 139: 140, 144: 145})
 
 
-@njit(cache=True)
+@inlined
 def _rotated(value: Any, by: int) -> Any:
-    return np.uint32(value << np.uint32(by)) | np.uint32(value >> np.uint32(32 - by))
+    return np.uint32(np.uint32(value << np.uint32(by)) | np.uint32(value >> np.uint32(32 - by)))
 
 
-@njit(cache=True)
-def _sha1(block: Bytes, length: int, words: Words, digest: Bytes) -> None:
-    """SHA-1 (FIPS 180-4) of at most 55 bytes: they fit one block of 64 with their padding."""
+@inlined
+def _round(room: Words, at: int, mixed: Any, constant: int) -> None:
+    """One round of one lane: the number it makes goes after those of the five before."""
+    fresh = np.uint32(_rotated(room[at + 4 * _LANES], 5) + np.uint32(mixed))
+    fresh = np.uint32(fresh + _rotated(room[at], 30))
+    fresh = np.uint32(fresh + np.uint32(constant))
+    room[at + 5 * _LANES] = np.uint32(fresh + room[at + _WORDS])
+
+
+@compiled
+def _sha1(room: Words) -> None:
+    """SHA-1 (FIPS 180-4) of `_LANES` blocks of 64 bytes side by side.
+
+    `room` has 85 numbers of each lane and then 80 words, of which the first 16 are the block; the digests will be the
+    first five numbers. Of a state's five each round makes one: the others are what rounds before made, partly turned.
+    """
+    for at in range(_WORDS + 16 * _LANES, _WORDS + 80 * _LANES):
+        older = room[at - 3 * _LANES] ^ room[at - 8 * _LANES] ^ room[at - 14 * _LANES] ^ room[at - 16 * _LANES]
+        room[at] = _rotated(np.uint32(older), 1)
+    for lane in range(_LANES):
+        for number in range(5):
+            room[number * _LANES + lane] = _BEGIN[number]
+    for at in range(20 * _LANES):
+        b, c, d = room[at + 3 * _LANES], _rotated(room[at + 2 * _LANES], 30), _rotated(room[at + _LANES], 30)
+        _round(room, at, (b & c) | (~b & d), 0x5A827999)
+    for at in range(20 * _LANES, 40 * _LANES):
+        b, c, d = room[at + 3 * _LANES], _rotated(room[at + 2 * _LANES], 30), _rotated(room[at + _LANES], 30)
+        _round(room, at, b ^ c ^ d, 0x6ED9EBA1)
+    for at in range(40 * _LANES, 60 * _LANES):
+        b, c, d = room[at + 3 * _LANES], _rotated(room[at + 2 * _LANES], 30), _rotated(room[at + _LANES], 30)
+        _round(room, at, (b & c) | (b & d) | (c & d), 0x8F1BBCDC)
+    for at in range(60 * _LANES, 80 * _LANES):
+        b, c, d = room[at + 3 * _LANES], _rotated(room[at + 2 * _LANES], 30), _rotated(room[at + _LANES], 30)
+        _round(room, at, b ^ c ^ d, 0xCA62C1D6)
+    for lane in range(_LANES):
+        for number in range(5):
+            made = room[(84 - number) * _LANES + lane]
+            made = made if number < 2 else _rotated(made, 30)
+            room[number * _LANES + lane] = np.uint32(made + _START[number])
+
+
+@inlined
+def _put_ids(room: Words, lanes: int, letters: Bytes, out: Bytes, at: int) -> None:
+    """The ids of the first lanes: "1:" and each digest of 20 bytes as 27 letters and a =."""
+    for lane in range(lanes):
+        out[at], out[at + 1] = 49, 58
+        held, bits, number = np.uint64(0), 0, 0
+        for letter in range(27):
+            if bits < 6:
+                word = np.uint64(room[number * _LANES + lane]) if number < 5 else np.uint64(0)
+                held, bits, number = held << np.uint64(32) | word, bits + 32, number + 1
+            bits -= 6
+            out[at + 2 + letter] = letters[held >> np.uint64(bits) & np.uint64(63)]
+        out[at + 29] = 61
+        at += _LENGTH
+
+
+@inlined
+def _put_block(block: Bytes, length: int, room: Words, lane: int) -> None:
+    """The first `length` bytes of a block, at most 55, and SHA-1's padding, as words of a lane."""
     block[length] = 0x80
     for index in range(length + 1, 62):
         block[index] = 0
     block[62], block[63] = length * 8 >> 8, length * 8 & 0xFF
     for at in range(16):
-        words[at] = (
+        room[_WORDS + at * _LANES + lane] = (
             np.uint32(block[4 * at]) << np.uint32(24)
             | np.uint32(block[4 * at + 1]) << np.uint32(16)
             | np.uint32(block[4 * at + 2]) << np.uint32(8)
             | np.uint32(block[4 * at + 3])
         )
-    for at in range(16, 80):
-        words[at] = _rotated(words[at - 3] ^ words[at - 8] ^ words[at - 14] ^ words[at - 16], 1)
-    a, b, c = np.uint32(0x67452301), np.uint32(0xEFCDAB89), np.uint32(0x98BADCFE)
-    d, e = np.uint32(0x10325476), np.uint32(0xC3D2E1F0)
-    for at in range(80):
-        if at < 20:
-            mixed, constant = (b & c) | (~b & d), np.uint32(0x5A827999)
-        elif at < 40:
-            mixed, constant = b ^ c ^ d, np.uint32(0x6ED9EBA1)
-        elif at < 60:
-            mixed, constant = (b & c) | (b & d) | (c & d), np.uint32(0x8F1BBCDC)
-        else:
-            mixed, constant = b ^ c ^ d, np.uint32(0xCA62C1D6)
-        fresh = np.uint32(_rotated(a, 5) + np.uint32(mixed) + e + constant + words[at])
-        a, b, c, d, e = fresh, a, np.uint32(_rotated(b, 30)), c, d
-    words[0], words[1] = np.uint32(0x67452301) + a, np.uint32(0xEFCDAB89) + b
-    words[2], words[3] = np.uint32(0x98BADCFE) + c, np.uint32(0x10325476) + d
-    words[4] = np.uint32(0xC3D2E1F0) + e
-    for at in range(20):
-        digest[at] = words[at // 4] >> np.uint32(24 - 8 * (at % 4)) & np.uint32(0xFF)
 
 
-@njit(cache=True)
-def _put_base64(digest: Bytes, letters: Bytes, out: Bytes, at: int) -> None:
-    """20 bytes as 27 letters and a =; `digest` has a 21st byte of 0."""
-    for group in range(7):
-        three = (int(digest[3 * group]) << 16) | (int(digest[3 * group + 1]) << 8) | int(digest[3 * group + 2])
-        for letter in range(4):
-            out[at + 4 * group + letter] = letters[three >> 6 * (3 - letter) & 63]
-    out[at + 27] = 61
-
-
-@njit(cache=True)
+@inlined
 def _address(text: Bytes, first: int, last: int, groups: Ints, out: Bytes) -> int:
     """An address's bytes, and how many; 0 where it is no IP address."""
     number = ip4_number(text, first, last)
@@ -105,7 +139,7 @@ def _address(text: Bytes, first: int, last: int, groups: Ints, out: Bytes) -> in
     return 16
 
 
-@njit(cache=True)
+@inlined
 def _flip(src: Bytes, dst: Bytes, size: int, src_port: int, dst_port: int) -> bool:
     for at in range(size):
         if src[at] != dst[at]:
@@ -113,7 +147,44 @@ def _flip(src: Bytes, dst: Bytes, size: int, src_port: int, dst_port: int) -> bo
     return src_port > dst_port
 
 
-@njit(cache=True)
+@inlined
+def _block(
+    src: Bytes,
+    dst: Bytes,
+    size: int,
+    protocol: int,
+    port: int,
+    counterport: int,
+    of_icmp: Ints,
+    of_icmp6: Ints,
+    block: Bytes,
+) -> int:
+    """What is hashed of a flow with addresses of `size` bytes, and its length."""
+    ordered = True
+    if protocol in (ICMP, ICMP6):
+        counterpart = of_icmp[port] if protocol == ICMP else of_icmp6[port]
+        ordered = counterpart >= 0
+        counterport = counterpart if ordered else counterport
+    with_ports = protocol in _WITH_PORTS
+    if not with_ports:
+        port, counterport = 0, 0
+    flipped = ordered and _flip(src, dst, size, port, counterport)
+    if flipped:
+        port, counterport = counterport, port
+    block[0], block[1] = 0, 0
+    for at in range(size):
+        block[2 + at] = dst[at] if flipped else src[at]
+        block[2 + size + at] = src[at] if flipped else dst[at]
+    end = 2 + 2 * size
+    block[end], block[end + 1] = protocol, 0
+    if not with_ports:
+        return end + 2
+    block[end + 2], block[end + 3] = port >> 8, port & 0xFF
+    block[end + 4], block[end + 5] = counterport >> 8, counterport & 0xFF
+    return end + 6
+
+
+@compiled
 def _hash_rows(
     src_text: Bytes,
     src_offsets: Offsets,
@@ -128,46 +199,31 @@ def _hash_rows(
     letters: Bytes,
     out: Bytes,
     offsets: Offsets,
+    groups: Ints,
+    src: Bytes,
+    dst: Bytes,
+    block: Bytes,
+    room: Words,
 ) -> None:
-    groups = np.zeros(8, np.int64)
-    src, dst = np.zeros(16, np.uint8), np.zeros(16, np.uint8)
-    block, digest = np.zeros(64, np.uint8), np.zeros(21, np.uint8)
-    words = np.zeros(80, np.uint32)
-    at = 0
+    """`groups`, `src`, `dst`, `block` and `room` are room for an address's parts, two addresses, a block, hashing."""
+    at, lane = 0, 0
     for row in range(len(wanted)):
         if wanted[row]:
-            protocol = protocols[row]
             size = _address(src_text, src_offsets[row], src_offsets[row + 1], groups, src)
             other = _address(dst_text, dst_offsets[row], dst_offsets[row + 1], groups, dst)
-            with_ports = protocol in (TCP, UDP, _SCTP, ICMP, ICMP6)
             port, counterport = firsts[row], seconds[row]
-            if size and size == other and not (with_ports and (port < 0 or counterport < 0)):
-                ordered = True
-                if protocol in (ICMP, ICMP6):
-                    counterpart = of_icmp[port] if protocol == ICMP else of_icmp6[port]
-                    ordered = counterpart >= 0
-                    counterport = counterpart if ordered else counterport
-                if not with_ports:
-                    port, counterport = 0, 0
-                flipped = ordered and _flip(src, dst, size, port, counterport)
-                if flipped:
-                    port, counterport = counterport, port
-                block[0], block[1] = 0, 0
-                for byte_at in range(size):
-                    block[2 + byte_at] = dst[byte_at] if flipped else src[byte_at]
-                    block[2 + size + byte_at] = src[byte_at] if flipped else dst[byte_at]
-                end = 2 + 2 * size
-                block[end], block[end + 1] = protocol, 0
-                end += 2
-                if with_ports:
-                    block[end], block[end + 1] = port >> 8, port & 0xFF
-                    block[end + 2], block[end + 3] = counterport >> 8, counterport & 0xFF
-                    end += 4
-                _sha1(block, end, words, digest)
-                out[at], out[at + 1] = 49, 58
-                _put_base64(digest, letters, out, at + 2)
-                at += _LENGTH
+            if size and size == other and (protocols[row] not in _WITH_PORTS or (port >= 0 and counterport >= 0)):
+                length = _block(src, dst, size, protocols[row], port, counterport, of_icmp, of_icmp6, block)
+                _put_block(block, length, room, lane)
+                at, lane = at + _LENGTH, lane + 1
+                if lane == _LANES:
+                    _sha1(room)
+                    _put_ids(room, lane, letters, out, at - lane * _LENGTH)
+                    lane = 0
         offsets[row + 1] = at
+    if lane:
+        _sha1(room)
+        _put_ids(room, lane, letters, out, at - lane * _LENGTH)
 
 
 def _text(column: pa.StringArray) -> tuple[Bytes, Offsets]:
@@ -201,7 +257,10 @@ def community_ids(columns: dict[str, pa.Array], reported: pa.StringArray | None)
     )
     out = np.empty(_LENGTH * int(wanted.sum()), np.uint8)
     offsets = np.zeros(count + 1, np.int32)
-    ends = (*_text(columns["src_addr"]), *_text(columns["dst_addr"]))
-    _hash_rows(*ends, protocols, firsts, seconds, wanted, _OF_ICMP, _OF_ICMP6, _LETTERS, out, offsets)
+    (src_text, src_offsets), (dst_text, dst_offsets) = _text(columns["src_addr"]), _text(columns["dst_addr"])
+    src, dst, block = np.empty(16, np.uint8), np.empty(16, np.uint8), np.empty(64, np.uint8)
+    room = np.empty(8, np.int64), src, dst, block, np.empty(165 * _LANES, np.uint32)
+    given = src_text, src_offsets, dst_text, dst_offsets, protocols, firsts, seconds, wanted
+    _hash_rows(*(*given, _OF_ICMP, _OF_ICMP6, _LETTERS, out, offsets, *room))
     computed = string_array(out[: offsets[-1]], offsets, np.diff(offsets) > 0)
     return computed if reported is None or reported.null_count == count else pc.coalesce(reported, computed)

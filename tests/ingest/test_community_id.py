@@ -67,7 +67,7 @@ ROWS = st.one_of(st.tuples(FOURS, FOURS), st.tuples(SIXES, SIXES)).flatmap(
 
 
 @pytest.mark.slow
-@given(st.lists(ROWS, min_size=1, max_size=20))
+@given(st.lists(ROWS, min_size=1, max_size=40))
 @settings(max_examples=100, deadline=None)
 def test_against_hashlib(rows: list[dict[str, Any]]) -> None:
     assert ids(rows) == [exporter_oracle.community_id(row) for row in rows]
