@@ -17,6 +17,7 @@ from typing import Protocol
 
 from models.errors import RefusedModel
 from models.rows import Floats, Ints
+from models.serving.device import cuda_available
 from models.serving.kernel_engine import KernelEngine
 from models.serving.model import Model
 from models.serving.scored import Scored
@@ -53,20 +54,28 @@ def _torch(model: Model) -> Engine:
 
 
 def _cuda(model: Model) -> Engine:
-    from models.serving.device import resolved
     from models.serving.torch_engine import TorchEngine
 
-    return TorchEngine(model, resolved("cuda"))
+    _expect_cuda("cuda")
+    return TorchEngine(model, "cuda")
 
 
 def _cuda_bf16(model: Model) -> Engine:
-    from models.serving.device import resolved
     from models.serving.parity import REDUCED, require_parity
     from models.serving.torch_engine import TorchEngine
 
-    engine = TorchEngine(model, resolved("cuda"), half=True)
+    _expect_cuda("cuda-bf16")
+    engine = TorchEngine(model, "cuda", half=True)
     require_parity(engine, model, REDUCED, "cuda-bf16")
     return engine
+
+
+def _expect_cuda(name: str) -> None:
+    """RefusedModel where this machine has no CUDA device for the engine of that name."""
+    if not cuda_available():
+        raise RefusedModel(
+            f"engine {name}: got no CUDA device torch can use, expected one; choose the engine kernel or torch"
+        )
 
 
 def _onnx(model: Model) -> Engine:

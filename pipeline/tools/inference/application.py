@@ -39,6 +39,7 @@ from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column
 
 if TYPE_CHECKING:
     from models.serving.model import Model
+    from models.serving.scored import Scored
 
 EXTENSIONS = ["binary_tensor_data", "arrow_stream"]
 JSON_BYTES = "inference-header-content-length"
@@ -110,15 +111,12 @@ class Scores:
     async def infer(self, request: Request, name: Annotated[str, NAME], version: str = "") -> Response:
         """Scores of rows, each by the calibration of its origin.
 
-        `rows` FP32 [n, F]: the model's features in their order. `origin` BYTES [1] or [n]: SITE/SENSOR or SITE; the
-        pooled calibration where there is none. With the binary extension the answer's outputs may follow as bytes; an
-        Arrow stream is answered with one.
+        `rows` FP32 [n, F]: the model's features in their order. `origin` BYTES [1] or [n]: SITE/SENSOR or SITE. One
+        that the model has no calibration for is measured by its site's, else by the pooled one, as rows without an
+        origin are: the output `calibration` says which it was. With the binary extension the answer's outputs may
+        follow as bytes; an Arrow stream is answered with one.
         """
-        kind = content_kind(request.headers)
-        if kind not in KINDS or "content-encoding" in request.headers:
-            raise HTTPException(
-                415, f"content-type: got {kind[:120]!r}, expected application/json, {BINARY} or {ARROW}, as it is"
-            )
+        kind = _expected_kind(request.headers)
         body = await request.body()
         # From here to its answer a request is of one service, also where another takes its place meanwhile.
         service = self._current.now
@@ -130,8 +128,7 @@ class Scores:
             wanted = request_of(body, _json_bytes(request.headers), width)
         self._expect_rows(wanted, service)
         scored = await service.score(wanted.rows, wanted.names, wanted.number)
-        columns: dict[str, Column] = {each: getattr(scored, each) for each in OUTPUTS if each != "class"}
-        columns["class"] = [model.classes[index] for index in scored.class_index.tolist()]
+        columns = _columns(model, wanted, scored)
         if kind == ARROW:
             return Response(stream_of(wanted, columns, MODEL_NAME, model.id), media_type=ARROW)
         content, json_bytes = answer_of(wanted, columns, MODEL_NAME, model.id)
@@ -156,6 +153,26 @@ class Scores:
         if name != MODEL_NAME or given not in ("", self._model.id):
             got = f"{name} {given}".strip()
             raise HTTPException(404, f"model: got {got[:200]!r}, expected {MODEL_NAME}, version {self._model.id}")
+
+
+def _expected_kind(headers: Mapping[str, str]) -> str:
+    """The kind of a request's body; 415 where it is none of those that are read, or compressed."""
+    kind, coding = content_kind(headers), headers.get("content-encoding")
+    if coding is not None:
+        raise HTTPException(415, f"content-encoding: got {coding[:120]!r}, expected none; send the body as it is")
+    if kind not in KINDS:
+        raise HTTPException(415, f"content-type: got {kind[:120]!r}, expected application/json, {BINARY} or {ARROW}")
+    return kind
+
+
+def _columns(model: "Model", wanted: Inference, scored: "Scored") -> dict[str, Column]:
+    """All outputs of a request's rows."""
+    worded = ("class", "calibration")
+    columns: dict[str, Column] = {each: getattr(scored, each) for each in OUTPUTS if each not in worded}
+    columns["class"] = [model.classes[index] for index in scored.class_index.tolist()]
+    used = [model.origin_of(str(name)) for name in wanted.names]
+    columns["calibration"] = [used[index] for index in wanted.number.tolist()]
+    return columns
 
 
 def _json_bytes(headers: Mapping[str, str]) -> int | None:

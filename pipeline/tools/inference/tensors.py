@@ -31,8 +31,10 @@ OUTPUTS = {
     "class": ("BYTES", "the likeliest class by the classifier alone"),
     "known": ("BOOL", "whether the row lies where that class is known"),
     "probability": ("FP32", "calibrated, of the likeliest class"),
+    "calibration": ("BYTES", "what measured the row: its origin's own, else its site's, else the pooled one, *"),
 }
 MAX_ID = 256
+MISSING = f"JSON has no NaN: send {ROWS} as bytes or in Arrow where a feature is missing"
 _BRIEF = reprlib.Repr()  # of what nests as deep as JSON may, Python's own words are an error
 _BRIEF.maxstring = 120
 
@@ -212,7 +214,8 @@ def _numbers(data: object, count: int, width: int) -> Floats:
     kinds = set(map(type, flat))
     if not kinds or not kinds <= {int, float}:
         named = ", ".join(sorted(kind.__name__ for kind in kinds)) or "none"
-        raise BadData(f"{ROWS}.data: got {named}, expected {count} rows of {width} numbers")
+        remedy = f"; {MISSING}" if type(None) in kinds else ""
+        raise BadData(f"{ROWS}.data: got {named}, expected {count} rows of {width} numbers{remedy}")
     try:
         values = np.array(rows)
     except (ValueError, OverflowError) as error:
@@ -267,7 +270,8 @@ def _json(head: bytes) -> object:
     try:
         return orjson.loads(head)
     except orjson.JSONDecodeError as error:
-        raise BadData(f"body: got {error}, expected a JSON document") from error
+        remedy = f"; {MISSING}" if b"NaN" in head else ""
+        raise BadData(f"body: got {error}, expected a JSON document{remedy}") from error
 
 
 def object_of(value: object, where: str) -> Mapping[str, Any]:

@@ -56,6 +56,45 @@ def test_scores_are_the_scorers(client: TestClient) -> None:
     assert any(got["suspect"]) and not all(got["suspect"])
 
 
+@pytest.mark.parametrize("origins", [["plant/nosuch"], ["plant/a", "no/such"] * 20, None])
+def test_an_answer_says_which_calibration_measured_each_row(client: TestClient, origins: list[str] | None) -> None:
+    inputs = [document()["inputs"][0]]
+    if origins:
+        inputs.append({"name": "origin", "datatype": "BYTES", "shape": [len(origins)], "data": origins})
+    got = outputs(client.post(INFER, json={"inputs": inputs}).json())
+    named = list(np.broadcast_to(origins or ["*"], 40))
+    assert got["calibration"] == [tiny.model().origin_of(str(name)) for name in named]
+    assert "*" in got["calibration"] or origins == ["plant/nosuch"]
+    entry = "calibration"
+    as_arrow = client.post(
+        INFER,
+        content=stream(batch_of(MATRIX, [str(name) for name in named]), {"outputs": [{"name": entry}]}),
+        headers={"content-type": ARROW},
+    )
+    with pa.ipc.open_stream(as_arrow.content) as reader:
+        assert reader.read_all().column(entry).to_pylist() == got[entry]
+
+
+def test_json_without_a_number_is_told_what_can_carry_a_missing_feature(client: TestClient) -> None:
+    as_null = document()
+    as_null["inputs"][0]["data"][3] = None
+    text = orjson.dumps(as_null).replace(b"null", b"NaN")
+    for answer in (
+        client.post(INFER, json=as_null),
+        client.post(INFER, content=text, headers={"content-type": "application/json"}),
+    ):
+        says = answer.json()["error"]
+        assert answer.status_code == 400 and "JSON has no NaN: send rows as bytes or in Arrow" in says
+
+
+def test_a_compressed_body_is_refused_by_the_header_that_says_so(client: TestClient) -> None:
+    headers = {"content-encoding": "gzip", "content-type": "application/json"}
+    answer = client.post(INFER, content=b"{}", headers=headers)
+    assert answer.status_code == 415 and answer.json()["error"].startswith(
+        "content-encoding: got 'gzip', expected none"
+    )
+
+
 def test_bytes_in_and_out_are_the_same_scores(client: TestClient) -> None:
     head = orjson.dumps(
         {

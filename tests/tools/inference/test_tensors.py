@@ -70,7 +70,7 @@ def test_all_outputs_as_bytes() -> None:
     }
     body, json_bytes = answer_of(got, columns, "igan", "1")
     sizes = [each["parameters"]["binary_data_size"] for each in orjson.loads(body[:json_bytes])["outputs"]]
-    assert sizes == [8, 8, 8, 2, 10, 2, 8] and len(body) == (json_bytes or 0) + sum(sizes)
+    assert sizes == [8, 8, 8, 2, 10, 2, 8, 10] and len(body) == (json_bytes or 0) + sum(sizes)
 
 
 @given(st.lists(st.lists(st.floats(width=32), min_size=WIDTH, max_size=WIDTH), min_size=1, max_size=9))
