@@ -20,6 +20,7 @@ from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, 
 from pipeline.contracts.notices import Notice
 from pipeline.errors import RefusedState
 from pipeline.featurize.baseline.commands import carry_out
+from pipeline.featurize.baseline.relations import MOST_RELATIONS
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.messages import CUTTING, Cutting, FeaturesMessage, split_message
@@ -36,7 +37,7 @@ from pipeline.featurize.sensor_retention import cuts, expired, heard, retained
 from pipeline.featurize.snapshot import restore as restore_sensor
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
 from pipeline.featurize.windows.kdd import OVERFLOWED
-from pipeline.featurize.windows.tables import EVICTED
+from pipeline.featurize.windows.tables import EVICTED, USED
 from pipeline.runtime.wire.batches import empty
 from pipeline.runtime.wire.sensors import sensors_of
 from schemas.learning import SHIPPED_LEARNING, Learning
@@ -350,6 +351,13 @@ def phases(state: PartitionState) -> dict[str, int]:
     """How many of the partition's sensors are in each phase of learning, by its name in lower case."""
     counted = Counter(sensor.baseline.phase for sensor in state.sensors.values())
     return {phase.name.lower(): counted[phase] for phase in Phase}
+
+
+def full_sensors(state: PartitionState) -> int:
+    """How many of the partition's sensors have as many relations as a sensor can have."""
+    return sum(
+        int(sensor.baseline.relations.table.cells[0, USED]) >= MOST_RELATIONS for sensor in state.sensors.values()
+    )
 
 
 def sensors_by_name(state: PartitionState) -> dict[str, SensorState]:

@@ -20,6 +20,7 @@ from pipeline.featurize.partition import (
     advance_partition,
     advance_partitions,
     evicted,
+    full_sensors,
     phases,
     restore,
     sensors_by_name,
@@ -146,7 +147,8 @@ class Featurize(Stage[PartitionState]):
         for kind, count in Counter(notice.kind for notice in notices).items():
             self._telemetry.count("forebay_baseline_notices", count, kind=kind)
         if notices or len(after.sensors) != sensors:
-            self._count_phases(partition, after)  # no sensor changes its phase without a notice
+            # No sensor changes its phase without a notice, and each writes one an hour.
+            self._count_phases(partition, after)
         return [Outgoing(self._baselines, notice.key.encode(), notice.payload()) for notice in notices]
 
     def _count_late(self, rows: pa.RecordBatch) -> None:
@@ -158,6 +160,7 @@ class Featurize(Stage[PartitionState]):
     def _count_phases(self, partition: int, state: PartitionState) -> None:
         for phase, sensors in phases(state).items():
             self._telemetry.gauge("forebay_baseline_sensors", sensors, partition=str(partition), phase=phase)
+        self._telemetry.gauge("forebay_baseline_full_sensors", full_sensors(state), partition=str(partition))
 
 
 def _compile(feature_set: FeatureSet) -> None:

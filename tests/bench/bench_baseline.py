@@ -1,7 +1,8 @@
 """What a sensor's baseline costs: a row, of all of featurize, and in bytes. `python -m tests.bench.bench_baseline`.
 
 A plant at work (Westermo's bottom sensor, again and again), a phone on the Internet (slips-test2, where
-FOREBAY_TEST_DATA names the folder), and a flood of 100,000 kinds and relations that never were before.
+FOREBAY_TEST_DATA names the folder), a flood of 100,000 kinds and relations that never were before, and networks of many
+hosts that poll a controller each.
 """
 
 import sys
@@ -14,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.notices import Notice
 from pipeline.featurize import sensor as featurize
+from pipeline.featurize.baseline import advance as advancing
+from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.advance import FlowBatch, advance, nothing_judged
 from pipeline.featurize.baseline.coordinates import points_of
 from pipeline.featurize.baseline.judge import COLUMNS, SensorBaseline, flow_batch, judge
 from pipeline.featurize.baseline.keys import flow_relations
-from pipeline.featurize.baseline.saved import baseline_out
+from pipeline.featurize.baseline.saved import baseline_in, baseline_out
 from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.rows import rows_of
@@ -30,7 +34,7 @@ from pipeline.tools.offline.baselines.captures import Capture, plain, westermo
 from pipeline.tools.offline.baselines.replayed import clock_of
 from schemas.fields import arrow_schema, load
 from schemas.learning import Learning
-from tests.featurize.baseline.plant import flood
+from tests.featurize.baseline.plant import QUICK, busy, flood
 from tests.real_records import FOLDER
 
 NAME = ("new", "s")
@@ -122,7 +126,7 @@ def _memory(baseline: Baseline) -> int:
     """Bytes of the arrays, and about as many of the names as Python takes."""
     kinds, relations = baseline.kinds, baseline.relations
     arrays: list[npt.NDArray[Any]] = [baseline.clock, *baseline.blocks, baseline.histogram, *kinds, *relations.table]
-    arrays += [relations.cells, relations.ends, relations.counts]
+    arrays += [relations.cells, relations.ends, relations.counts, relations.spares]
     names = sys.getsizeof(baseline.names) + sum(sys.getsizeof(name) + 32 for name in baseline.names.values())
     return sum(array.nbytes for array in arrays) + names
 
@@ -159,6 +163,34 @@ def _flooded(baseline: Baseline, capture: Capture) -> None:
     judging.baseline = baseline
     us = judging.us_a_row(rows)
     print(f"a flood of {FLOOD_ROWS:,} new kinds and relations: {us:.2f} us a row, {_state(judging.baseline)}")
+
+
+def _many_hosts(hosts: int) -> None:
+    """A network of many hosts that has been learnt: a row, a block that closes, a save and its way back."""
+    rows = featurize_file(busy(hosts, 60, 5.0), 0, batch_rows=BATCH_ROWS, learning=QUICK).rows
+    judging, learnt, closing_ms = Judging(QUICK), len(rows) * 5 // 6, list[float]()
+    close_block = advancing._close_block
+
+    def timed(*given: Any) -> list[Notice]:
+        began = time.process_time()
+        notices = close_block(*given)
+        closing_ms.append(1e3 * (time.process_time() - began))
+        return notices
+
+    judging.us_a_row(rows.slice(0, learnt))
+    with mock.patch.object(advancing, "_close_block", timed):
+        us = judging.us_a_row(rows.slice(learnt))
+    began = time.process_time()
+    saved = baseline_out(judging.baseline)
+    out = time.process_time()
+    baseline_in(saved)
+    took = [1e3 * (out - began), 1e3 * (time.process_time() - out)]
+    usual = int(judging.baseline.relations.counts[of_relations.USUAL_RELATIONS])
+    print(
+        f"{hosts:,} hosts, {usual:,} usual relations: {us:.2f} us a row, a block closes in {np.median(closing_ms):.2f} "
+        f"ms, saved in {took[0]:.1f} ms and read in {took[1]:.1f}; {judging.baseline.phase.name.lower()}, "
+        f"{_state(judging.baseline)}"
+    )
 
 
 def _nothing(sensors: Any, _orders: Any, _on_time: int, flows: pa.RecordBatch, *_rest: Any) -> Any:
@@ -207,6 +239,8 @@ def main() -> None:
         _network("a phone on the Internet", plain("phone", FOLDER / PHONE), 20)
     _flooded(baseline, plant)
     _share(plant, 8)
+    for hosts in (250, 1_000, 4_000, 8_000, 16_000):
+        _many_hosts(hosts)
 
 
 if __name__ == "__main__":

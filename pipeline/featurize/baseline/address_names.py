@@ -6,11 +6,12 @@ import pyarrow as pa
 
 from pipeline.featurize.baseline.keys import OUTSIDE, FlowRelations
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK
-from pipeline.featurize.baseline.relations import SOURCE, TARGET, Relations
+from pipeline.featurize.baseline.relations import MOST_RELATIONS, ROOM, SOURCE, TARGET, Relations
 from pipeline.featurize.windows.tables import USED
 
-MOST_NAMES, MOST_CHARACTERS = 512, 15_000
-"""All of IPv4 fit, and 375 of IPv6 at their longest."""
+RELATIONS_A_NAME = 4
+"""Addresses have three relations each, for themselves, their device and what they use, and mostly more."""
+MOST_NAMES = MOST_RELATIONS // RELATIONS_A_NAME
 NOT_NOTED = np.uint64(1)
 """The key of every address that found no room."""
 OUTSIDE_WORDS = "any public address"
@@ -20,23 +21,35 @@ AddressNames = dict[int, str]
 
 
 def remember(
-    names: AddressNames, rows: npt.NDArray[np.int64], flow: FlowRelations, src: pa.Array, dst: pa.Array
+    names: AddressNames,
+    rows: npt.NDArray[np.int64],
+    flow: FlowRelations,
+    src: pa.Array,
+    dst: pa.Array,
+    room_of_relations: int,
 ) -> None:
     """Note the addresses of these rows of a batch, in their order, as far as there is room."""
-    if not len(rows) or len(names) >= MOST_NAMES:
+    most_names, most_characters = room_for_names(room_of_relations)
+    if not len(rows) or len(names) >= most_names:
         return
     keys = np.column_stack((flow.src[rows], flow.dst[rows])).ravel().tolist()
     first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
     new = first.keys() - names.keys() - {int(OUTSIDE)}
-    room = MOST_CHARACTERS - _characters(names) if new else 0
+    room = most_characters - _characters(names) if new else 0
     for at in sorted(first[key] for key in new):
-        if len(names) >= MOST_NAMES:
+        if len(names) >= most_names:
             return
         column = src if at % 2 == 0 else dst
         name = column[int(rows[at // 2])].as_py()
         if name and len(name) < room:  # saved as lines, of which an empty one alone is none
             names[keys[at]] = name
             room -= len(name) + 1
+
+
+def room_for_names(room_of_relations: int) -> tuple[int, int]:
+    """Most names and most characters of all of them: all of IPv4 fit, and of IPv6 at their longest three in four."""
+    names = room_of_relations // RELATIONS_A_NAME
+    return names, 15_000 * names // 512
 
 
 def _characters(names: AddressNames) -> int:
@@ -60,7 +73,8 @@ def forget_unnamed(names: AddressNames, relations: Relations, block: int) -> Non
 
 def tidy(names: AddressNames, relations: Relations) -> None:
     """Drop the names that no relation needs, where a quarter of the room is left or less."""
-    if 4 * len(names) < 3 * MOST_NAMES and 4 * _characters(names) < 3 * MOST_CHARACTERS:
+    most_names, most_characters = room_for_names(int(relations.counts[ROOM]))
+    if 4 * len(names) < 3 * most_names and 4 * _characters(names) < 3 * most_characters:
         return
     needed = set(relations.ends[:, [SOURCE, TARGET]].ravel().tolist())
     for key in [key for key in names if key not in needed]:

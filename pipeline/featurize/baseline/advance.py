@@ -14,7 +14,7 @@ from pipeline.featurize.baseline import relations as of_relations
 from pipeline.featurize.baseline.address_names import forget_unnamed, remember, tidy
 from pipeline.featurize.baseline.baseline_notices import notices_of_block
 from pipeline.featurize.baseline.coordinates import Points
-from pipeline.featurize.baseline.keys import LEARNT, FlowRelations
+from pipeline.featurize.baseline.keys import LEARNT, RELATIONS_A_FLOW, FlowRelations
 from pipeline.featurize.baseline.learning import (
     BINS,
     BLOCK,
@@ -26,9 +26,6 @@ from pipeline.featurize.baseline.learning import (
 from pipeline.featurize.baseline.phases import await_first, begin, close_block
 from pipeline.featurize.baseline.sensor_baseline import Baseline
 from schemas.learning import Learning
-
-RELATIONS_A_FLOW = 14
-"""Most relations a flow adds, its functions aside."""
 
 Order = npt.NDArray[np.int64]
 
@@ -102,7 +99,8 @@ def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Le
     baseline.histogram[1] = baseline.histogram[0]
     began = close_block(baseline.clock, baseline.blocks, baseline.relations, now_us, learning)
     notices = notices_of_block(baseline, name, began, now_us)
-    baseline.kinds.counts[of_kinds.ADDED] = baseline.relations.counts[of_relations.ADDED] = 0
+    baseline.kinds.counts[of_kinds.ADDED] = 0
+    of_relations.begin_block(baseline.relations)
     tidy(baseline.names, baseline.relations)
     return notices
 
@@ -110,28 +108,32 @@ def _close_block(baseline: Baseline, name: SensorName, now_us: int, learning: Le
 def _within_block(
     baseline: Baseline, order: Order, late: npt.NDArray[np.bool_], flows: FlowBatch, judged: Judged
 ) -> Baseline:
-    relations = flows.relations
-    functions = 0 if flows.functions is None else int(flows.functions[order].sum())
-    baseline = baseline._replace(
-        kinds=of_kinds.grown(baseline.kinds, len(order)),
-        relations=of_relations.grown(baseline.relations, RELATIONS_A_FLOW * len(order) + functions),
-    )
-    new = take(
-        order,
-        late,
-        flows.start_us,
-        flows.end_us,
-        flows.points,
-        relations,
-        baseline.kinds,
-        baseline.relations,
-        baseline.clock,
-        baseline.histogram,
-        judged,
-        np.empty(LEARNT, np.int64),
-        np.empty(BINS, np.float32),
-    )
+    baseline = baseline._replace(kinds=of_kinds.grown(baseline.kinds, len(order)))
+    room_to_work = np.empty(LEARNT, np.int64), np.empty(BINS, np.float32)
+    taken = new = 0
+    while True:
+        more, more_new = take(
+            order[taken:],
+            late[taken:],
+            flows.start_us,
+            flows.end_us,
+            flows.points,
+            flows.relations,
+            baseline.kinds,
+            baseline.relations,
+            baseline.clock,
+            baseline.histogram,
+            judged,
+            *room_to_work,
+        )
+        taken, new = taken + more, new + more_new
+        if taken == len(order):
+            break
+        functions = 0 if flows.functions is None else int(flows.functions[order[taken]])
+        keys, block = RELATIONS_A_FLOW + functions, int(baseline.clock[BLOCK])
+        baseline = baseline._replace(relations=of_relations.made_ready(baseline.relations, keys, block))
     if new:
         rows = order[(judged.seen.evidence[order] != 0) & ~late]
-        remember(baseline.names, rows, relations, flows.src_addr, flows.dst_addr)
+        room = int(baseline.relations.counts[of_relations.ROOM])
+        remember(baseline.names, rows, flows.relations, flows.src_addr, flows.dst_addr, room)
     return baseline

@@ -58,7 +58,9 @@ def carry_out(baseline: Baseline, command: BaselineCommand) -> tuple[Baseline, N
     """The baseline, which is taken over, after a command, and its notice."""
     if command.action == RELEARN:
         return _begin_anew(baseline, command)
-    return baseline, _CARRIED_OUT_BY[command.action](baseline, command)
+    notice = _CARRIED_OUT_BY[command.action](baseline, command)
+    of_relations.forget_spares(baseline.relations)
+    return baseline, notice
 
 
 def _begin_anew(before: Baseline, command: BaselineCommand) -> tuple[Baseline, Notice]:

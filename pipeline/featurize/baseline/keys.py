@@ -34,6 +34,8 @@ RELATION_KEYS = (
 )
 LEARNT = 12
 """So many from the first on are learnt, in this order."""
+RELATIONS_A_FLOW = 14
+"""Most relations a flow adds, its functions aside."""
 USE_KEY, TALK_KEY, _WRITE, _CONTROL, _SRC_ADDRESS, DST_ADDRESS_KEY, _SRC_DEVICE, DST_DEVICE_KEY = range(8)
 _SRC_HARDWARE, SRC_SEVERAL_KEY, _SRC_UNSTABLE = 8, 10, 12
 _SRC, _DST, _SOURCE, _TARGET, _SERVED, _WRITTEN, _CONTROLLED = range(14, 21)

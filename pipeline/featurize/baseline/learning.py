@@ -18,6 +18,7 @@ from pipeline.featurize.baseline.keys import (
     DST_ADDRESS_KEY,
     DST_DEVICE_KEY,
     LEARNT,
+    RELATIONS_A_FLOW,
     SRC_SEVERAL_KEY,
     TALK_KEY,
     USE_KEY,
@@ -427,8 +428,9 @@ def take(
     judged: Judged,
     entries: npt.NDArray[np.int64],
     shares: npt.NDArray[np.float32],
-) -> int:
-    """Take flows `order` of a batch through the baseline; how many of them, late ones aside, show something new.
+) -> tuple[int, int]:
+    """Take flows `order` of a batch through the baseline: how many were taken, and how many of those, late ones aside,
+    show something new. It ends before the first for which the table of relations is not ready.
 
     The phase does not change meanwhile. late: (len(order),) a late flow is only judged. kinds, relations, clock,
     histogram (2, BINS) are written to, and `judged` at the flows' rows. entries (LEARNT,), shares (BINS,): room to work
@@ -439,8 +441,11 @@ def take(
     phase, number, of_talk = clock[PHASE], clock[NUMBER], max(clock[BOUND], TALK_SQUARES)
     for at in range(len(order)):
         row = order[at]
+        functions = flow.function_end[row] - flow.function_start[row]
+        if not of_relations.is_ready(relations, RELATIONS_A_FLOW + functions, clock[BLOCK]):
+            return at, new
         bound = clock[BOUND] if flow.has_transport[row] else of_talk
-        is_known = _look_up(relations, flow.keys, row, entries) and flow.function_start[row] == flow.function_end[row]
+        is_known = _look_up(relations, flow.keys, row, entries) and functions == 0
         use = flow.use[row]
         between = entries[USE_KEY] if use != 0 else entries[TALK_KEY]
         squares, kind = of_kinds.nearest_usual(kinds, points[row], relations.cells[between, KIND] - 1)
@@ -474,4 +479,4 @@ def take(
         _learn_kind(
             kinds, relations, clock, settled, points[row], between, kind, squares, flow.sent_bits[row], learns, now_s
         )
-    return new
+    return len(order), new

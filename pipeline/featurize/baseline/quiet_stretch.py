@@ -50,7 +50,8 @@ def anchored(baseline: Baseline, rows: pa.RecordBatch, now_us: int, learning: Le
     P-values are those of these rows: they are what settled.
     """
     anchor(baseline.clock, baseline.blocks, baseline.relations, now_us, learning)
-    baseline.kinds.counts[of_kinds.ADDED] = baseline.relations.counts[of_relations.ADDED] = 0
+    baseline.kinds.counts[of_kinds.ADDED] = 0
+    of_relations.begin_block(baseline.relations)
     squares = judged_again(baseline, rows).seen.squares
     baseline.histogram[:] = np.bincount(bins_of(squares), minlength=BINS)
     return baseline

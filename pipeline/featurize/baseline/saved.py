@@ -1,6 +1,7 @@
 """A baseline as arrays and back, for snapshots: the same baseline gives the same bytes, however it grew.
 
-At its bounds it takes up 127 kB: 512 kinds of 75 + 12 bytes, 2,048 relations of 8 + 16 + 8 bytes, 15 kB of names.
+Where few relations are usual it takes up 127 kB at most: 512 kinds of 75 + 12 bytes, 2,048 relations of 8 + 16 + 8
+bytes, 15 kB of names; at its bounds, with 32,768 relations of 4 bytes more and 240 kB of names, 1.5 MB.
 """
 
 from collections.abc import Mapping
@@ -36,8 +37,22 @@ from pipeline.featurize.baseline.recurrence import (
     SLOTS,
     USUAL,
 )
-from pipeline.featurize.baseline.relations import ENDS, MOST_RELATIONS, SOURCE, TARGET, WHAT, Relations
+from pipeline.featurize.baseline.relations import (
+    ADDED,
+    ENDS,
+    LEAST_ROOM,
+    MOST_RELATIONS,
+    ROOM,
+    SOURCE,
+    TARGET,
+    TURNED_AWAY,
+    USUAL_RELATIONS,
+    WHAT,
+    Relations,
+    no_counts,
+)
 from pipeline.featurize.baseline.sensor_baseline import Baseline
+from pipeline.featurize.rows import Keys
 from pipeline.featurize.windows.saved import Array, Arrays
 from pipeline.featurize.windows.tables import EVICTED, KEY, USED, with_keys
 
@@ -53,6 +68,14 @@ _RELATION_WORDS: Words = (
 one bit is left, whether it is this block: nothing else is ever asked. A relation that was away for longer than nine
 bits of seconds is not steady, however long it was. What is owed is -1, 0 or 1, and saved as one more. Kinds that are
 not usual have words of their own."""
+_MORE_BITS: Mapping[str, tuple[str, tuple[int | None, ...]]] = {
+    "relations.room": ("<i8", (1,)),
+    "relations.more_ends": ("<i4", (None,)),
+    "kinds.more_related": ("<i4", (None,)),
+}
+"""What only baselines of many relations have: more room than the least; where there are more names than ends have bits
+for, the further bits of sources, and from bit 16 on of targets; where a kind's relation has a number of more than 12
+bits, the further bits of those of the kinds that are not usual."""
 _NAMES = "book"
 """What the array of names has been called from the first version on."""
 _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
@@ -74,7 +97,9 @@ FIRST_CLOCK = 20
 _NOBODY, _OUTSIDE, _NOT_NOTED, _NAMED = range(4)
 """Ends in ten bits: from 3 on they are numbers of names. An end without a name loses its key, as nothing is ever looked
 up by it."""
-_SERVICE_BITS, _END_BITS = 34, 10
+_SERVICE_BITS, _END_BITS, _RELATED_BITS = 34, 10, 12
+_MOST_SHORT = (1 << _END_BITS) - _NAMED
+_MORE_TARGET_SHIFT = 16
 _KIND_SHIFT, _SOURCE_SHIFT, _TARGET_SHIFT, _MADE_BY_SHIFT = (np.uint64(bits) for bits in (34, 38, 48, 58))
 
 
@@ -84,6 +109,7 @@ def baseline_out(baseline: Baseline) -> Arrays:
     known, usual = int(kinds.counts[of_kinds.USED]), int(kinds.counts[of_kinds.USUAL_KINDS])
     related = int(relations.table.cells[0, USED])
     names = sorted(baseline.names)
+    sources, targets = (_numbered(relations.ends[1 : related + 1, end], names) for end in (SOURCE, TARGET))
     return {
         "clock": baseline.clock,
         "blocks": np.stack(baseline.blocks),
@@ -92,25 +118,51 @@ def baseline_out(baseline: Baseline) -> Arrays:
         "kinds.cells": np.concatenate(
             (
                 _packed(kinds.cells[:usual], block, _KIND_WORDS),
-                _packed(kinds.cells[usual:known], block, _OTHER_KIND_WORDS),
+                _packed(_with_short_numbers(kinds.cells[usual:known]), block, _OTHER_KIND_WORDS),
             )
         ),
         "kinds.counts": kinds.counts,
         "relations.keys": relations.table.cells[1 : related + 1, KEY],
         "relations.cells": _packed(relations.cells[1 : related + 1], block, _RELATION_WORDS),
-        "relations.ends": _ends_out(relations.ends[1 : related + 1], names)
+        "relations.ends": _ends_out(relations.ends[1 : related + 1, WHAT], sources, targets)
         | relations.cells[1 : related + 1, MADE_BY].astype(np.uint64) << _MADE_BY_SHIFT,
-        "relations.counts": np.append(relations.counts, relations.table.cells[0, EVICTED]),
+        "relations.counts": np.append(
+            relations.counts[[USUAL_RELATIONS, ADDED, TURNED_AWAY]], relations.table.cells[0, EVICTED]
+        ),
         _NAMES: np.frombuffer("\n".join(baseline.names[key] for key in names).encode(), np.uint8),
         "undoable": baseline.undoable,
+        **_more_bits_out(relations, sources, targets, len(names), kinds.cells[usual:known, RELATED]),
     }
+
+
+def _with_short_numbers(cells: npt.NDArray[np.int32]) -> npt.NDArray[np.int32]:
+    """Kinds with as many bits of their relation's number as fit."""
+    short = cells.copy()
+    short[:, RELATED] &= (1 << _RELATED_BITS) - 1
+    return short
+
+
+def _more_bits_out(
+    relations: Relations, sources: Keys, targets: Keys, names: int, related: npt.NDArray[np.int32]
+) -> Arrays:
+    """Of `_MORE_BITS` what this baseline needs."""
+    arrays: Arrays = {}
+    if relations.counts[ROOM] != LEAST_ROOM:
+        arrays["relations.room"] = relations.counts[[ROOM]]
+    if names > _MOST_SHORT:
+        more = sources >> _END_BITS | targets >> _END_BITS << _MORE_TARGET_SHIFT
+        arrays["relations.more_ends"] = more.astype(np.int32)
+    if len(related) and related.max() >> _RELATED_BITS:
+        arrays["kinds.more_related"] = related >> _RELATED_BITS
+    return arrays
 
 
 def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     """The baseline that was saved; KeyError or ValueError where the arrays are none."""
     if arrays["clock"].shape == (FIRST_CLOCK,):
         arrays = {**arrays, "clock": np.append(arrays["clock"], np.zeros(CLOCK - FIRST_CLOCK, np.int64))}
-    for name, (of_type, shape) in _SHAPES.items():
+    more = {name: expected for name, expected in _MORE_BITS.items() if name in arrays}
+    for name, (of_type, shape) in {**_SHAPES, **more}.items():
         got, of_array = arrays[name].shape, arrays[name].dtype.str
         fits = len(got) == len(shape) and all(size in (None, given) for size, given in zip(shape, got, strict=True))
         if of_array != of_type or not fits:
@@ -124,18 +176,27 @@ def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     kinds[:usual] = _unpacked(arrays["kinds.cells"][:usual], block, _KIND_WORDS)
     kinds[usual:known] = _unpacked(arrays["kinds.cells"][usual:], block, _OTHER_KIND_WORDS)
     kinds[:usual, USUAL] = 1
+    if "kinds.more_related" in arrays:
+        kinds[usual:known, RELATED] |= arrays["kinds.more_related"] << _RELATED_BITS
+        if not 0 <= kinds[:, RELATED].min() <= kinds[:, RELATED].max() <= len(keys):
+            raise ValueError(f"a kind's relation {kinds[:, RELATED].max()} of {len(keys)}")
     cells = np.zeros((max(len(keys), 1) + 1, CELLS), np.int32)
     cells[1 : len(keys) + 1] = _unpacked(arrays["relations.cells"], block, _RELATION_WORDS)
     cells[1 : len(keys) + 1, MADE_BY] = arrays["relations.ends"] >> _MADE_BY_SHIFT
     names = _names(arrays[_NAMES])
     ends = np.zeros((len(cells), ENDS), np.uint64)
-    ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], list(names))
+    more_ends = arrays.get("relations.more_ends", np.zeros(len(keys), np.int32))
+    ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], more_ends, list(names))
+    of_relations = no_counts()
+    of_relations[[USUAL_RELATIONS, ADDED, TURNED_AWAY]] = counts[:3]
+    if "relations.room" in arrays:
+        of_relations[ROOM] = arrays["relations.room"][0]
     return Baseline(
         arrays["clock"],
         Blocks(*arrays["blocks"]),
         arrays["histogram"],
         Kinds(points, kinds, arrays["kinds.counts"]),
-        Relations(with_keys(keys, int(counts[3])), cells, ends, counts[:3].copy()),
+        Relations(with_keys(keys, int(counts[3])), cells, ends, of_relations, np.zeros(0, np.int64)),
         names,
         arrays["undoable"],
     )
@@ -150,6 +211,15 @@ def _expect_counts(arrays: Mapping[str, Array]) -> None:
     of_relation = {len(arrays[f"relations.{name}"]) for name in ("keys", "cells", "ends")}
     if len(of_relation) > 1 or max(of_relation) > MOST_RELATIONS:
         raise ValueError(f"{sorted(of_relation)} relations, expected {MOST_RELATIONS} at most")
+    beside = {
+        "relations.more_ends": len(arrays["relations.keys"]),
+        "kinds.more_related": known - usual,
+    }
+    for name, length in beside.items():
+        if name in arrays and len(arrays[name]) != length:
+            raise ValueError(f"{name} of {len(arrays[name])}, expected {length}")
+    if "relations.room" in arrays and not LEAST_ROOM < arrays["relations.room"][0] <= MOST_RELATIONS:
+        raise ValueError(f"room for {arrays['relations.room'][0]} relations, expected {MOST_RELATIONS} at most")
     Phase(int(arrays["clock"][PHASE]))
     if arrays["clock"][BLOCK] < 0:
         raise ValueError(f"block {arrays['clock'][BLOCK]}, expected 0 or more")
@@ -184,24 +254,29 @@ def _unpacked(packed: npt.NDArray[np.int32], block: int, words: Words) -> npt.ND
     return cells
 
 
-def _ends_out(ends: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
-    """(n,) the service, the kind of relation, and both ends as numbers of names, in one word each."""
-    service = ends[:, WHAT] & np.uint64((1 << _SERVICE_BITS) - 1)
-    kind = ends[:, WHAT] >> KIND_SHIFT
-    source, target = _numbered(ends[:, SOURCE], names), _numbered(ends[:, TARGET], names)
-    words: npt.NDArray[np.uint64] = service | kind << _KIND_SHIFT | source << _SOURCE_SHIFT | target << _TARGET_SHIFT
+def _ends_out(what: Keys, sources: Keys, targets: Keys) -> Keys:
+    """(n,) the service, the kind of relation, and as many bits of both ends' numbers as fit, in one word each."""
+    service, kind = what & np.uint64((1 << _SERVICE_BITS) - 1), what >> KIND_SHIFT
+    short = np.uint64((1 << _END_BITS) - 1)
+    words: Keys = (
+        service | kind << _KIND_SHIFT | (sources & short) << _SOURCE_SHIFT | (targets & short) << _TARGET_SHIFT
+    )
     return words
 
 
-def _ends_in(words: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+def _ends_in(words: Keys, more_ends: npt.NDArray[np.int32], names: list[int]) -> Keys:
     ends = np.zeros((len(words), ENDS), np.uint64)
     kind = words >> _KIND_SHIFT & np.uint64((1 << 4) - 1)
     ends[:, WHAT] = words & np.uint64((1 << _SERVICE_BITS) - 1) | kind << KIND_SHIFT
-    ends[:, SOURCE], ends[:, TARGET] = _keys(words >> _SOURCE_SHIFT, names), _keys(words >> _TARGET_SHIFT, names)
+    more = more_ends.astype(np.int64)
+    further = more & ((1 << _MORE_TARGET_SHIFT) - 1), more >> _MORE_TARGET_SHIFT
+    for end, shift, bits in zip((SOURCE, TARGET), (_SOURCE_SHIFT, _TARGET_SHIFT), further, strict=True):
+        short = (words >> shift).astype(np.int64) & ((1 << _END_BITS) - 1)
+        ends[:, end] = _keys(short | bits << _END_BITS, names)
     return ends
 
 
-def _numbered(ends: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+def _numbered(ends: Keys, names: list[int]) -> Keys:
     """Keys of addresses as numbers of names, which ascend by key."""
     known = np.array([*names, 0], np.uint64)
     at = np.minimum(np.searchsorted(known[:-1], ends), max(len(names) - 1, 0))
@@ -209,12 +284,11 @@ def _numbered(ends: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.
     return np.where(ends == 0, _NOBODY, np.where(ends == OUTSIDE, _OUTSIDE, number)).astype(np.uint64)
 
 
-def _keys(numbers: npt.NDArray[np.uint64], names: list[int]) -> npt.NDArray[np.uint64]:
+def _keys(numbers: npt.NDArray[np.int64], names: list[int]) -> Keys:
     keys = np.array([0, OUTSIDE, NOT_NOTED, *names], np.uint64)
-    numbers = numbers & np.uint64((1 << _END_BITS) - 1)
-    if len(numbers) and numbers.max() >= len(keys):
-        raise ValueError(f"end {numbers.max() - np.uint64(_NAMED)} of {len(names)} names")
-    return keys[numbers.astype(np.int64)]
+    if len(numbers) and not 0 <= numbers.min() <= numbers.max() < len(keys):
+        raise ValueError(f"ends {numbers.min() - _NAMED} to {numbers.max() - _NAMED} of {len(names)} names")
+    return keys[numbers]
 
 
 def _names(text: Array) -> AddressNames:

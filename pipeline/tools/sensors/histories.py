@@ -103,6 +103,14 @@ def remarks(history: SensorHistory, learning: Learning, now_us: int) -> list[Rem
                 "split what it sees into several sensors, or let it begin anew: forebay sensor relearn",
             )
         )
+    elif notice.figures["relations"] >= MOST_RELATIONS:
+        found.append(
+            Remark(
+                f"more relations between hosts than the {MOST_RELATIONS:,} that are remembered of a sensor: what is "
+                "new takes the place of what came least, or stays new",
+                "split what it sees into several sensors, by VLAN or by site; or end what scans there",
+            )
+        )
     if QUIET_US < (quiet_us := now_us - history.last.stored_us) <= GONE_US:
         found.append(
             Remark(

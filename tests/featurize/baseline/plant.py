@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from hypothesis import strategies as st
 
@@ -108,15 +109,33 @@ def flood(rows: int, at_s: float, within_s: float) -> pa.RecordBatch:
     """As many flows, each of another source, size and port, that end within so many seconds from `at_s` on."""
     pick = np.random.default_rng(1)
     numbers = np.arange(rows)
-    columns = {
-        "src_addr": pa.array([f"10.{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}" for n in numbers.tolist()]),
-        "src_mac": pa.array([f"02:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}:01" for n in numbers.tolist()]),
+    columns = _of_hosts(numbers) | {
         "dst_port": pa.array(pick.integers(1, 32_768, rows), pa.uint16()),
         "end_ts_us": pa.array(START_US + np.int64(at_s * SECOND) + numbers * int(within_s * SECOND) // rows),
         "raw_offset": pa.array(1_000_000 + numbers),
     }
     for name in ("fwd_bytes", "rev_bytes", "fwd_pkts", "rev_pkts", "duration_us"):
         columns[name] = pa.array(np.exp2(pick.uniform(0, 40, rows)).astype(np.int64))
+    return _polls_with(columns, rows)
+
+
+def busy(hosts: int, rounds: int, every_s: float) -> pa.RecordBatch:
+    """Flows of a network of many hosts: each polls one controller once in every round."""
+    numbers = np.arange(hosts * rounds)
+    ends_us = START_US + numbers * int(every_s * SECOND) // hosts
+    columns = _of_hosts(numbers % hosts) | {"end_ts_us": pa.array(ends_us), "raw_offset": pa.array(numbers)}
+    return _polls_with(columns, len(numbers))
+
+
+def _of_hosts(numbers: npt.NDArray[np.int64]) -> dict[str, pa.Array]:
+    return {
+        "src_addr": pa.array([f"10.{100 + (n >> 16)}.{n >> 8 & 255}.{n & 255}" for n in numbers.tolist()]),
+        "src_mac": pa.array([f"02:00:{n >> 16:02x}:{n >> 8 & 255:02x}:{n & 255:02x}:01" for n in numbers.tolist()]),
+    }
+
+
+def _polls_with(columns: dict[str, pa.Array], rows: int) -> pa.RecordBatch:
+    """So many polls with other columns."""
     flows = batch([poll(0.0)]).take(pa.array(np.zeros(rows, np.int64)))
     for name, column in columns.items():
         number = flows.schema.get_field_index(name)

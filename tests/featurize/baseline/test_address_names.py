@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pipeline.featurize.baseline.address_names import (
-    MOST_CHARACTERS,
     MOST_NAMES,
     NOT_NOTED,
     OUTSIDE_WORDS,
@@ -15,22 +14,25 @@ from pipeline.featurize.baseline.address_names import (
     forget_unnamed,
     name_of,
     remember,
+    room_for_names,
     tidy,
 )
 from pipeline.featurize.baseline.keys import OUTSIDE, flow_relations
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK
-from pipeline.featurize.baseline.relations import SOURCE, TARGET, no_relations
+from pipeline.featurize.baseline.relations import LEAST_ROOM, MOST_RELATIONS, ROOM, SOURCE, TARGET, no_relations
 from pipeline.featurize.rows import rows_of
 from pipeline.featurize.windows.tables import USED
 from tests.featurize.baseline.plant import lived, poll, polls
 from tests.featurize.flows import batch
 
+LEAST_NAMES, LEAST_CHARACTERS = 512, 15_000
 
-def _noted(rows: list[dict[str, Any]], cuts: tuple[int, ...] = ()) -> AddressNames:
+
+def _noted(rows: list[dict[str, Any]], cuts: tuple[int, ...] = (), room: int = LEAST_ROOM) -> AddressNames:
     flows, names = batch(rows), AddressNames()
     relations = flow_relations(flows, rows_of(flows))
     for part in np.split(np.arange(len(rows)), cuts):
-        remember(names, part, relations, flows.column("src_addr"), flows.column("dst_addr"))
+        remember(names, part, relations, flows.column("src_addr"), flows.column("dst_addr"), room)
     return names
 
 
@@ -50,17 +52,27 @@ def test_names_are_noted_and_public_addresses_are_not() -> None:
 
 
 def test_there_is_room_for_so_many_names() -> None:
-    assert len(_noted(_hosts(900))) == MOST_NAMES
-    assert list(_noted(_hosts(900)).values()) == [row["src_addr"] for row in _hosts(MOST_NAMES)]
+    assert len(_noted(_hosts(900))) == LEAST_NAMES
+    assert list(_noted(_hosts(900)).values()) == [row["src_addr"] for row in _hosts(LEAST_NAMES)]
+
+
+def test_there_is_more_room_for_names_where_there_is_for_relations() -> None:
+    assert room_for_names(LEAST_ROOM) == (LEAST_NAMES, LEAST_CHARACTERS)
+    assert room_for_names(MOST_RELATIONS) == (MOST_NAMES, 16 * LEAST_CHARACTERS)
+    assert len(_noted(_hosts(900), room=4_000)) == 900
+    relations, names = no_relations(), _noted(_hosts(900), room=4_000)
+    relations.counts[ROOM] = 4_000
+    tidy(names, relations)
+    assert not names, "nine in ten are crowded"
 
 
 @pytest.mark.parametrize("cuts", [(), (1,), (100, 380, 381), tuple(range(0, 900, 13))])
 def test_long_names_take_more_room_and_cuts_change_nothing(cuts: tuple[int, ...]) -> None:
     rows = [*_long(450), *_hosts(50), *_long(450)]
     names = _noted(rows, cuts)
-    assert sum(len(name) + 1 for name in names.values()) <= MOST_CHARACTERS
+    assert sum(len(name) + 1 for name in names.values()) <= LEAST_CHARACTERS
     assert names == _noted(rows)
-    assert 350 < len(names) < MOST_NAMES
+    assert 350 < len(names) < LEAST_NAMES
 
 
 def test_names_that_nothing_needs_are_dropped_where_it_gets_crowded() -> None:

@@ -8,7 +8,7 @@ import pytest
 from pipeline.contracts.baseline import Evidence, Phase, shown
 from pipeline.featurize.baseline.judge import COLUMNS
 from pipeline.featurize.baseline.kinds import ADDITIONS as KIND_ADDITIONS
-from pipeline.featurize.baseline.relations import ADDITIONS, MOST_RELATIONS, USUAL_RELATIONS
+from pipeline.featurize.baseline.relations import ADDITIONS_SHARE, LEAST_ROOM, USUAL_RELATIONS
 from pipeline.featurize.sensor import SensorState
 from pipeline.featurize.windows.tables import USED
 from tests.featurize.baseline.plant import (
@@ -26,6 +26,7 @@ from tests.featurize.baseline.plant import (
 from tests.featurize.flows import SECOND, START_US, batch
 
 EVIDENCE, OTHERS, PHASE = (COLUMNS.index(name) for name in ("evidence", "others", "phase"))
+ADDITIONS = LEAST_ROOM // ADDITIONS_SHARE
 SETTLED_S = 300
 """By then a sensor of the tests is anchored."""
 
@@ -159,11 +160,12 @@ def test_a_flood_of_a_hundred_thousand_displaces_nothing_usual(anchored: SensorS
     assert before[0] <= _usual(after)[0] and before[1] <= _usual(after)[1]
 
 
-def test_a_flood_that_lasts_fills_the_table_and_no_more() -> None:
+def test_a_flood_that_lasts_gets_no_more_room_than_a_small_plant_needs() -> None:
     state = state_after(polls(400))
     usual = int(state.baseline.relations.counts[USUAL_RELATIONS])
+    every = flood(36_000, 500.0, 720.0)
     for part in range(12):
-        state, _, _ = advanced(state, flood(3_000, 500.0 + part * 60, 60.0))
-    assert len(state.baseline.relations.cells) == MOST_RELATIONS + 1
-    assert int(state.baseline.relations.table.cells[0, USED]) == MOST_RELATIONS
-    assert int(state.baseline.relations.counts[USUAL_RELATIONS]) >= usual
+        state, _, _ = advanced(state, every.slice(3_000 * part, 3_000))
+    assert len(state.baseline.relations.cells) == LEAST_ROOM + 1
+    assert int(state.baseline.relations.table.cells[0, USED]) == LEAST_ROOM
+    assert int(state.baseline.relations.counts[USUAL_RELATIONS]) == usual

@@ -14,7 +14,7 @@ from pipeline.featurize.baseline.keys import kind_and_service, what
 from pipeline.featurize.baseline.kinds import MOST_KINDS
 from pipeline.featurize.baseline.learning import BLOCK, PHASE
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK, LONGEST_S
-from pipeline.featurize.baseline.relations import MOST_RELATIONS, WHAT
+from pipeline.featurize.baseline.relations import LEAST_ROOM, MOST_RELATIONS, WHAT
 from pipeline.featurize.baseline.saved import FIRST_CLOCK, baseline_in, baseline_out
 from pipeline.featurize.baseline.sensor_baseline import no_baseline
 from pipeline.featurize.sensor import SensorState
@@ -23,7 +23,8 @@ from pipeline.featurize.windows.saved import Arrays
 from tests.featurize.baseline.plant import QUICK, advanced, columns_of, flood, poll, polls, state_after
 from tests.featurize.flows import batch
 
-LIMIT = 128_000
+LIMIT, LIMIT_OF_MANY = 128_000, 1_600_000
+"""Where little is usual, and where as much is as a sensor can have."""
 
 
 def _bytes(arrays: Arrays) -> int:
@@ -45,7 +46,7 @@ def test_a_baseline_comes_back_as_it_was() -> None:
 def test_a_relation_fits_its_word() -> None:
     for kind, protocol, port in ((1, 6, 502), (11, 0x1FFFF, 65_535), (7, 0, -1)):
         assert kind_and_service(int(what(kind, np.uint64((protocol << 17) + port + 1)))) == (kind, protocol, port)
-    assert STEADY_S < 2**9 - 1 and MOST_RELATIONS < 2**12 and MOST_KINDS < 2**10
+    assert STEADY_S < 2**9 - 1 and MOST_KINDS < 2**10
 
 
 def test_blocks_of_a_year_are_the_same_after_a_restart() -> None:
@@ -67,8 +68,19 @@ def test_blocks_of_a_year_are_the_same_after_a_restart() -> None:
     assert after[0] == after[1]
 
 
-def test_whatever_comes_the_saved_state_is_small() -> None:
-    """Kinds, relations and names at their bounds, addresses as long as any."""
+def test_what_strangers_bring_is_small() -> None:
+    """Kinds and relations at the bounds of a small plant, and as many names as there is room for."""
+    state = state_after(polls(400))
+    every = flood(36_000, 500, 720)
+    for start in range(0, len(every), 3_000):
+        state, _, _ = advanced(state, every.slice(start, 3_000))
+    arrays = baseline_out(state.baseline)
+    assert len(arrays["kinds.points"]) == MOST_KINDS and len(arrays["relations.keys"]) == LEAST_ROOM
+    assert 100_000 < _bytes(arrays) <= LIMIT
+
+
+def test_whatever_comes_the_saved_state_is_bounded() -> None:
+    """Kinds, usual relations and names at their bounds, addresses as long as any, and a flood beside them."""
     pick = np.random.default_rng(3)
     addresses = [":".join(f"{part:04x}" for part in pick.integers(4096, 65_536, 8)) for _ in range(800)]
     macs = [":".join(f"{part & 0xFE:02x}" for part in pick.integers(0, 256, 6)) for _ in addresses]
@@ -87,9 +99,11 @@ def test_whatever_comes_the_saved_state_is_small() -> None:
         state, _, _ = advanced(state, batch(rows, first_offset=block * 1_000), QUICK, ended=True)
     state, _, _ = advanced(state, flood(20_000, 500, 500), QUICK, ended=True)
     arrays = baseline_out(state.baseline)
-    assert len(arrays["kinds.points"]) == MOST_KINDS and len(arrays["relations.keys"]) == MOST_RELATIONS
-    assert 100_000 < _bytes(arrays) <= LIMIT
-    assert len(snapshot(state)) - len(snapshot(_without_baseline(state))) <= LIMIT
+    assert len(arrays["kinds.points"]) == MOST_KINDS
+    assert LEAST_ROOM < len(arrays["relations.keys"]) <= arrays["relations.room"][0] <= MOST_RELATIONS
+    most = LIMIT_OF_MANY * int(arrays["relations.room"][0]) // MOST_RELATIONS
+    assert most // 2 < _bytes(arrays) <= most
+    assert len(snapshot(state)) - len(snapshot(_without_baseline(state))) <= most
 
 
 def _without_baseline(state: SensorState) -> SensorState:
@@ -146,6 +160,18 @@ DAMAGED = {
            if name in ("relations.keys", "relations.cells", "relations.ends")},
     },
     "an end that is no name": _changed("relations.ends", lambda array: array | np.uint64(0x3FF << 38)),
+    "room for less than the least": lambda arrays: {**arrays, "relations.room": np.array([LEAST_ROOM])},
+    "room for more than the most": lambda arrays: {**arrays, "relations.room": np.array([MOST_RELATIONS + 1])},
+    "further bits of other ends": lambda arrays: {**arrays, "relations.more_ends": np.zeros(1, np.int32)},
+    "further bits of an end that is no name": lambda arrays: {
+        **arrays, "relations.more_ends": np.full(len(arrays["relations.keys"]), 1 << 16, np.int32)
+    },
+    "further bits below 0": lambda arrays: {
+        **arrays, "relations.more_ends": np.full(len(arrays["relations.keys"]), -1, np.int32)
+    },
+    "a kind's relation that is none": lambda arrays: {
+        **arrays, "kinds.more_related": np.full(np.diff(arrays["kinds.counts"][[1, 0]]), 1 << 5, np.int32)
+    },
     "a phase that is none": _changed("clock", _set(PHASE, 9)),
     "a block before the first": _changed("clock", _set(BLOCK, -1)),
     "names that are no text": _changed("book", lambda array: np.full(9, 0xFF, np.uint8)),

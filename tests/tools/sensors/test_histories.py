@@ -20,6 +20,7 @@ from pipeline.contracts.notices import (
     Notice,
 )
 from pipeline.featurize.baseline.kinds import MOST_USUAL
+from pipeline.featurize.baseline.relations import MOST_RELATIONS
 from pipeline.tools.sensors.histories import GONE_US, QUIET_US, StoredNotice, document, histories, remarks, row
 from pipeline.tools.sensors.lines import history_lines
 from schemas.learning import Learning
@@ -78,7 +79,8 @@ def test_sensors_that_get_on_have_no_remark() -> None:
         (Phase.LEARNING, {}, "more than half of what comes is still new"),
         (Phase.CHANGED, {}, "more than half of what comes is still new"),
         (Phase.ANCHORED, {"usual_kinds": MOST_USUAL}, "tables are full"),
-        (Phase.ANCHORED, {"usual_relations": 2_048}, "tables are full"),
+        (Phase.ANCHORED, {"usual_relations": MOST_RELATIONS, "relations": MOST_RELATIONS}, "tables are full"),
+        (Phase.ANCHORED, {"relations": MOST_RELATIONS}, "more relations between hosts than the 32,768"),
     ],
 )
 def test_a_sensor_that_does_not_get_on_says_why(phase: Phase, figures: dict[str, int], words: str) -> None:
@@ -87,6 +89,14 @@ def test_a_sensor_that_does_not_get_on_says_why(phase: Phase, figures: dict[str,
     (remark,) = remarks(history, LEARNING, now_us=0)
     assert words in remark.what
     assert remark.remedy
+
+
+def test_a_sensor_that_learns_for_ever_because_too_much_comes_says_both() -> None:
+    full = {"relations": MOST_RELATIONS, "usual_relations": 9_000}
+    status = notice(STATUS, 0, Phase.LEARNING, hours=25, since_us=BEGAN_US, figures=FIGURES | full)
+    (history,) = histories(stored(status)).values()
+    learns, is_full = remarks(history, LEARNING, now_us=0)
+    assert "still new" in learns.what and "more relations" in is_full.what and "VLAN" in is_full.remedy
 
 
 def test_a_sensor_that_sends_nothing_is_named() -> None:
