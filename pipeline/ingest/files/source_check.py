@@ -1,10 +1,11 @@
 """What messages of another tool would become under a source of the settings: formats, names, flows, rejects. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, SourceInfo, source_info_of
@@ -15,6 +16,7 @@ from pipeline.ingest.intake.convert import Converter
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.ingest.intake.pack import RawPack
 from pipeline.ingest.intake.records import levels_of
+from pipeline.ingest.late import behind_us, late_rows, proposed_us, within_us
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.recognise import PLAIN
 from schemas.intake import TopicSource
@@ -46,6 +48,21 @@ class Origins(NamedTuple):
     site: str
     sensor: str
     records: int
+
+
+class Disorder(NamedTuple):
+    """How a sensor's flows come out of order of their ends: how many come late at the lateness that is set for it, how
+    long after a later one 99 % and all of them come at most, and a lateness that takes 99 % of them.
+    """
+
+    site: str
+    sensor: str
+    flows: int
+    late: int
+    lateness_us: int
+    within_us: int
+    most_us: int
+    proposed_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +115,20 @@ def check(samples: Sequence[Sample], source: TopicSource, max_future_us: int) ->
         field_report(decoded.flows, known) if decoded.flows.num_rows else [],
         reason_report(decoded.rejects),
     )
+
+
+def disorder(flows: pa.RecordBatch, lateness_of: Callable[[str], int]) -> list[Disorder]:
+    """How far each sensor's flows are out of order, of rows of the `flow` schema in raw order; by site and sensor."""
+    names = list(zip(flows["site"].to_pylist(), flows["sensor"].to_pylist(), strict=True))
+    numbers = {name: number for number, name in enumerate(sorted(set(names)))}
+    of_row, end_us = np.array([numbers[name] for name in names], np.int64), flows["end_ts_us"].to_numpy()
+    found = list[Disorder]()
+    for name, number in numbers.items():
+        ends = end_us[of_row == number]
+        behind, lateness_us = behind_us(ends), lateness_of(name[0])
+        late, most_us = int(late_rows(ends, lateness_us).sum()), int(behind.max())
+        found.append(Disorder(*name, len(ends), late, lateness_us, within_us(behind), most_us, proposed_us(behind)))
+    return found
 
 
 def remedy_of(reason: str) -> str:

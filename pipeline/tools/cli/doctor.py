@@ -35,6 +35,7 @@ from pipeline.tools.processes import STAGES
 if TYPE_CHECKING:
     from pipeline.contracts.envelope import SensorName
     from pipeline.tools.sensors.histories import SensorHistory
+    from pipeline.tools.sensors.late_flows import LateFlows
 
 app = typer.Typer(add_completion=False)
 
@@ -221,9 +222,12 @@ def topic_table(settings: Settings, stage: str | None = None) -> Finding:
 
 
 def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Iterator[Finding]:
-    """How many sensors are in each phase of learning, those that do not get on or fell silent; `every` gets them."""
+    """How many sensors are in each phase of learning, those that do not get on, fell silent or send late flows; `every`
+    gets them.
+    """
     from pipeline.tools.doctor.silence import silence
     from pipeline.tools.sensors import histories
+    from pipeline.tools.sensors.late_flows import late_remarks
     from pipeline.tools.sensors.reading import NoticesReader
 
     try:
@@ -241,15 +245,27 @@ def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Ite
     now_us = time.time_ns() // 1_000
     if every:
         yield silence(every, now_us)
+    late: dict[SensorName, LateFlows] = {}
+    yield guarded("late flows", "warn", lambda: _late_flows(settings, late))
     found = [
-        (history, remark)
+        (history.name, remark)
         for history in every.values()
         for remark in histories.remarks(history, settings.learning_of(history.name[0]), now_us)
     ]
-    for history, remark in found[:MAX_SENSORS_NAMED]:
-        yield Finding(f"sensor {printable('/'.join(history.name))}", "warn", remark.what, remark.remedy)
+    found += [(name, remark) for name, flows in late.items() for remark in late_remarks(name, flows, settings)]
+    for name, remark in found[:MAX_SENSORS_NAMED]:
+        yield Finding(f"sensor {printable('/'.join(name))}", "warn", remark.what, remark.remedy)
     if found[MAX_SENSORS_NAMED:]:
         yield Finding("sensors", "warn", f"{len(found) - MAX_SENSORS_NAMED} more remarks", "`forebay sensor list`")
+
+
+def _late_flows(settings: Settings, late: "dict[SensorName, LateFlows]") -> Finding:
+    """Whether a sensor's flows come later than the lateness allows; `late` gets what is known of each."""
+    from pipeline.tools.sensors.late_flows import late_finding, late_flows
+
+    late.update(late_flows(settings))
+    verdict, found = late_finding(late)
+    return Finding("late flows", verdict, found)
 
 
 def writable(check: str, folder: Path) -> Finding:

@@ -14,9 +14,11 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
+    from pipeline.contracts.envelope import SensorName
     from pipeline.retrain.fitted_records import Record
     from pipeline.settings import Settings
     from pipeline.tools.sensors.histories import Remark, SensorHistory
+    from pipeline.tools.sensors.late_flows import LateFlows
     from pipeline.tools.sensors.reading import NoticesReader
 
 app = typer.Typer(no_args_is_help=True, help="What sensors have learnt: list, show; relearn, accept, undo.")
@@ -44,11 +46,14 @@ def list_sensors(
     bootstrap: Bootstrap = None,
     prefix: Prefix = None,
 ) -> None:
-    """List sensors: phase, since when, flows, what is usual, what found no room; and why a sensor does not get on.
+    """List sensors: phase, flows, what is usual, what found no room, late flows; and why one does not get on.
+
+    Late are those of the last hour, of a busy sensor the last of them.
 
     Example: forebay sensor list --phase learning
     """
     from pipeline.tools.sensors import histories as of
+    from pipeline.tools.sensors.late_flows import late_document, late_remarks
 
     if phase is not None and phase not in of.PHASE_NAMES:
         raise Usage(f"--phase: got {phase!r}, expected one of {', '.join(of.PHASE_NAMES)}")
@@ -58,27 +63,36 @@ def list_sensors(
         every = of.histories(reader.stored())
     finally:
         reader.close()
+    late, now_us = _late_flows(settings, as_json), time.time_ns() // 1_000
     chosen = [
-        (history, of.remarks(history, settings.learning_of(history.name[0]), time.time_ns() // 1_000))
+        (
+            history,
+            of.remarks(history, settings.learning_of(history.name[0]), now_us)
+            + late_remarks(history.name, late.get(history.name), settings),
+        )
         for history in every.values()
         if site in (None, history.name[0]) and sensor in (None, history.name[1]) and phase in (None, history.phase)
     ]
     if not as_json:
-        _print(chosen)
+        _print(chosen, late)
         _print_unreadable(reader)
     phases = {name: sum(history.phase == name for history, _ in chosen) for name in of.PHASE_NAMES}
     facts = {"phases": phases, "with_remarks": sum(bool(found) for _, found in chosen), "unreadable": reader.unreadable}
-    sensors = [of.document(history, found) for history, found in chosen]
+    sensors = [
+        {**of.document(history, found), "late": late_document(late.get(history.name))} for history, found in chosen
+    ]
     emit({"sensors": sensors if as_json else len(sensors), **facts})
 
 
-def _print(chosen: "list[tuple[SensorHistory, list[Remark]]]") -> None:
+def _print(chosen: "list[tuple[SensorHistory, list[Remark]]]", late: "dict[SensorName, LateFlows]") -> None:
     from pipeline.tools.sensors import histories as of
+    from pipeline.tools.sensors.late_flows import share_words
 
     if not chosen:
         say("no sensors: one is listed a minute after its first flow")
         return
-    listed = table(of.COLUMNS, [of.row(history) for history, _ in chosen])
+    rows = [[*of.row(history), share_words(late.get(history.name))] for history, _ in chosen]
+    listed = table([*of.COLUMNS, "late"], rows)
     # A narrow terminal breaks a line better than cells that are folded, and in a file a sensor is one line.
     listed.width = Measurement.get(people, people.options.update_width(WIDEST), listed).maximum
     people.print(listed, crop=False)
@@ -103,6 +117,7 @@ def show(
     """
     from pipeline.contracts.notice_words import moment, usual_words
     from pipeline.tools.sensors.histories import document, remarks
+    from pipeline.tools.sensors.late_flows import late_document, late_remarks
     from pipeline.tools.sensors.lines import fitted_line, history_lines
     from pipeline.tools.sensors.reading import history_of
 
@@ -114,7 +129,9 @@ def show(
         history = history_of(reader, name)
     finally:
         reader.close()
+    late = _late_flows(settings, as_json).get(history.name)
     found = remarks(history, settings.learning_of(history.name[0]), time.time_ns() // 1_000)
+    found += late_remarks(history.name, late, settings)
     fitted = _fitted(settings, name)
     if not as_json:
         _line(f"{name}: {history.phase}; {usual_words(history.last.notice)}", style="bold")
@@ -127,7 +144,8 @@ def show(
         _print_unreadable(reader)
     if picture is not None:
         _draw(settings, history, picture)
-    emit({**document(history, found), "fitted": fitted, "notices": [notice.document() for notice in history.notices]})
+    notices = [notice.document() for notice in history.notices]
+    emit({**document(history, found), "late": late_document(late), "fitted": fitted, "notices": notices})
 
 
 def _draw(settings: "Settings", history: "SensorHistory", path: Path) -> None:
@@ -246,6 +264,21 @@ def _reader(settings: "Settings") -> "NoticesReader":
 
     require_broker(settings)
     return NoticesReader(settings)
+
+
+def _late_flows(settings: "Settings", as_json: bool) -> "dict[SensorName, LateFlows]":
+    """Of each sensor; of none, and said so, where this principal may not read them."""
+    from confluent_kafka import KafkaException
+
+    from pipeline.errors import ForebayError
+    from pipeline.tools.sensors.late_flows import late_flows
+
+    try:
+        return late_flows(settings)
+    except (ForebayError, KafkaException) as error:
+        if not as_json:
+            _line(f"late flows not read: {error}", style="yellow")
+        return {}
 
 
 def _fitted(settings: "Settings", name: str) -> "Record | None":

@@ -15,7 +15,7 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.table import table
 
 if TYPE_CHECKING:
-    from pipeline.ingest.files.source_check import Checked
+    from pipeline.ingest.files.source_check import Checked, Disorder
     from pipeline.ingest.files.source_names import Suggestions
     from pipeline.tools.rejects.by_source import SourceRejects
     from pipeline.tools.source_states import SourceState
@@ -44,7 +44,7 @@ def check(
     prefix: Prefix = None,
     as_json: Json = False,
 ) -> None:
-    """Say what lies in a topic or file, what flows come of it, and the source to set for it; nothing is written.
+    """Say what lies in a topic or file, what flows come of it, in which order, and the source to set; write nothing.
 
     Exits 64 where nothing of it would become a flow.
 
@@ -53,6 +53,7 @@ def check(
     if (topic is None) == (file is None):
         raise Usage("source check: got both or none of --topic and --file, expected one of them")
     from pipeline.ingest.files.source_check import check as checked_of
+    from pipeline.ingest.files.source_check import disorder
     from pipeline.ingest.files.source_names import entry_for, source_for, suggestions, yaml_of
     from pipeline.tools.sources import head_of_file, last_messages
     from schemas.intake import FileEntry
@@ -67,6 +68,7 @@ def check(
         samples, content = head_of_file(file, records)
     else:
         samples = last_messages(settings, topic or "", records)
+        samples.sort(key=lambda each: each.timestamp_us)  # partitions side by side, as intake reads them
     proposed = suggestions(samples)
     entry: FileEntry | TopicSource
     if file is None or file == "-":
@@ -78,12 +80,15 @@ def check(
         content |= {"time_zone": entry.time_zone}
         chosen = source_for("my-topic", None, proposed, entry.site, entry.sensor, content)
     checked = checked_of(samples, chosen, settings.max_future_us)
-    text = yaml_of(entry)
+    text, disorders = yaml_of(entry), disorder(checked.flows, settings.lateness_of)
     if not as_json:
         _print(topic or file or "", checked, proposed)
+        for each in disorders:
+            _print_disorder(each, settings)
         say("of the settings:" if is_set else "to paste into the file of FOREBAY_SOURCES:")
         print_plain(text)
-    emit(_document(checked, proposed, text, is_set) if as_json else _counts(checked))
+    document = {**_document(checked, proposed, text, is_set), "disorder": [each._asdict() for each in disorders]}
+    emit(document if as_json else _counts(checked))
     if not checked.flows.num_rows:
         raise BadData(f"{topic or file}: got {checked.records} records and no flow, expected records of flows")
 
@@ -130,6 +135,22 @@ def _print(what: str, checked: "Checked", proposed: "Suggestions") -> None:
         say(table(["field", "from", "flows"], present))
     for reject in checked.rejects:
         print_plain(f"{reject.count} rejects, {reject.reason}: {reject.detail}; remedy: {remedy_of(reject.reason)}")
+
+
+def _print_disorder(found: "Disorder", settings: Settings) -> None:
+    """How far a sensor's flows are out of order, where that is further than the lateness."""
+    from pipeline.alert.wording import duration
+    from pipeline.tools.sensors.late_flows import MUCH, late_remedy
+
+    if not found.late:
+        return
+    print_plain(
+        f"{found.site}/{found.sensor}: {found.late:,} of {found.flows:,} flows would come late "
+        f"({found.late / found.flows:.1%}), {duration(found.lateness_us)} are allowed: 99% come within "
+        f"{duration(found.within_us)} of a later one, all within {duration(found.most_us)}"
+    )
+    if found.late > MUCH * found.flows:
+        print_plain(late_remedy(found.site, found.proposed_us, settings))
 
 
 def _plain(origin: Any) -> str:

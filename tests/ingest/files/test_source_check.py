@@ -4,12 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+import pyarrow as pa
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.files.source_check import Checked, Sample, check, remedy_of
+from pipeline.ingest.files.source_check import Checked, Disorder, Sample, check, disorder, remedy_of
 from pipeline.ingest.files.source_names import Suggestions, entry_for, source_for, suggestions, yaml_of
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.ingest.reasons import REASONS
@@ -140,3 +141,24 @@ def test_the_entry_of_a_file_follows_it() -> None:
         True,
     )
     assert entry_for("/other/conn.log", given)[1] is False
+
+
+def conn(end_s: int) -> bytes:
+    return orjson.dumps({**orjson.loads(CONN), "ts": NOW_US / 1e6 - 10_000 + end_s, "duration": 0.0})
+
+
+def test_how_far_flows_are_out_of_order_is_said_of_each_sensor() -> None:
+    made, _ = checked(samples(*map(conn, (0, 100, 3, 101, 99)), key=b"edge-3"))
+    found = disorder(made.flows, lambda _site: 2_000_000)
+    s = 1_000_000
+    name = (made.origins[0].site, made.origins[0].sensor)
+    assert found == [Disorder(*name, 5, 1, 2 * s, 97 * s, 97 * s, 100 * s)]
+    assert disorder(made.flows, lambda _site: 97 * s)[0].late == 0
+
+
+def test_sensors_do_not_make_each_other_late_and_no_flow_is_no_disorder() -> None:
+    made, _ = checked(samples(conn(0), conn(100)))
+    other, _ = checked(samples(conn(50)), TopicSource(topic="zeek", site="north", sensor="edge-9"))
+    both = pa.concat_batches([made.flows, other.flows])
+    assert [each.late for each in disorder(both, lambda _site: 0)] == [0, 0]
+    assert disorder(made.flows.slice(0, 0), lambda _site: 0) == []

@@ -31,7 +31,7 @@ def test_a_sensor_is_one_line_of_the_list_in_eighty_columns(
     monkeypatch.setattr(people, "_width", 80)
     each = replace(notice(ANCHORED), site="north-hall", sensor="edge-12")
     (history,) = histories(stored(each)).values()
-    sensor._print([(history, [])])
+    sensor._print([(history, [])], {})
     said = capsys.readouterr().err
     assert [line.split()[0] for line in said.splitlines()] == ["sensor", "north-hall/edge-12"]
     assert "2015-10-20 18:10" in said

@@ -1,0 +1,100 @@
+"""Late flows are counted per sensor and named with a setting that takes them; a sensor with few is left alone."""
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.ingest.late import behind_us, late_rows
+from pipeline.settings import Settings, load_settings
+from pipeline.tools.sensors.late_flows import (
+    LEAST_FLOWS,
+    LONGEST_US,
+    LateFlows,
+    counted,
+    late_document,
+    late_finding,
+    late_remarks,
+    share_words,
+)
+
+NAME = ("dam", "gate")
+S = 1_000_000
+
+
+def rows(site: str, sensor: str, *late_by_us: int) -> pa.Table:
+    names = {"site": [site] * len(late_by_us), "sensor": [sensor] * len(late_by_us)}
+    return pa.table({**names, "late_by_us": pa.array(late_by_us, pa.int64())})
+
+
+def settings(**given: object) -> Settings:
+    return load_settings().model_copy(update={"lateness_us": 2 * S, "idle_us": 10 * S, **given})
+
+
+def found(flows: int = 200, late: int = 60, proposed_us: int = 290 * S) -> LateFlows:
+    return LateFlows(flows, late, 2 * S, 288 * S, proposed_us)
+
+
+def test_flows_are_counted_per_sensor_over_messages() -> None:
+    messages = [rows("dam", "gate", 0, 93 * S), rows("dam", "weir", 0), rows("dam", "gate", 0, 0)]
+    assert counted(messages, settings()) == {
+        ("dam", "gate"): LateFlows(4, 1, 2 * S, 95 * S, 100 * S),
+        ("dam", "weir"): LateFlows(1, 0, 2 * S, 0, 2 * S),
+    }
+    assert counted([], settings()) == {}
+
+
+@given(st.lists(st.integers(0, 10**9), min_size=1, max_size=50), st.integers(0, 10**9))
+def test_what_is_proposed_takes_ninety_nine_of_a_hundred(ends: list[int], lateness_us: int) -> None:
+    array = np.array(ends, np.int64)
+    late_by_us = np.maximum(behind_us(array) - lateness_us, 0)  # as featurize marks them
+    given_us = settings(lateness_us=lateness_us)
+    seen = counted([rows(*NAME, *late_by_us.tolist())], given_us)[NAME]
+    assert seen.late == late_rows(array, lateness_us).sum()
+    assert (~late_rows(array, seen.proposed_us)).sum() >= 0.99 * len(ends)
+
+
+def test_a_remark_says_how_many_how_late_and_what_to_set() -> None:
+    (remark,) = late_remarks(NAME, found(), settings())
+    assert remark.what.startswith(
+        "60 of its last 200 flows came late (30.0%), up to 4 min 48 s after a later one, 2.0 s"
+    )
+    assert remark.remedy.startswith("set FOREBAY_LATENESS_US=290000000 and FOREBAY_IDLE_US=290000000, and start again")
+
+
+@pytest.mark.parametrize(
+    ("given_us", "words"),
+    [
+        ({"idle_us": 0}, "set FOREBAY_LATENESS_US=290000000, and"),  # 0: whoever is silent is waited for anyway
+        ({"idle_us": 300 * S}, "set FOREBAY_LATENESS_US=290000000, and"),
+        ({"site_lateness_us": {"dam": 2 * S}, "idle_us": 0}, "set 290000000 for dam in FOREBAY_SITE_LATENESS_US, and"),
+    ],
+)
+def test_what_is_set_already_is_not_proposed(given_us: dict[str, object], words: str) -> None:
+    assert late_remarks(NAME, found(), settings(**given_us))[0].remedy.startswith(words)
+
+
+def test_what_no_timeout_explains_gets_no_lateness() -> None:
+    (remark,) = late_remarks(NAME, found(proposed_us=LONGEST_US + 1), settings())
+    assert "FOREBAY" not in remark.remedy and "a name of its own" in remark.remedy
+
+
+def test_few_flows_and_few_late_ones_are_no_remark() -> None:
+    for few in (None, found(200, 2), found(LEAST_FLOWS - 1, 60)):
+        assert late_remarks(NAME, few, settings()) == []
+
+
+def test_the_check_counts_all_and_warns_of_one() -> None:
+    good = LateFlows(1_000, 1, 2 * S, 3 * S, 2 * S)
+    assert late_finding({}) == ("ok", "no flow in the last hour")
+    assert late_finding({NAME: good}) == ("ok", "1 of the last 1,000 flows came late; no sensor with more than 1%")
+    assert late_finding({NAME: good, ("dam", "weir"): found()}) == (
+        "warn",
+        "61 of the last 1,200 flows came late; 1 of 2 sensors with more than 1%, named below",
+    )
+
+
+def test_a_cell_and_a_document_say_the_share() -> None:
+    assert (share_words(found()), share_words(None), late_document(None)) == ("30.0%", "-", None)
+    assert (late_document(found()) or {})["share"] == 0.3
