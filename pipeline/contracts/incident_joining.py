@@ -110,8 +110,14 @@ class JoinedIncident:
 
     @property
     def first_us(self) -> int:
-        """Event time of the first flow."""
+        """Event time of the first flow: when it ended."""
         return min(int(alert["unmapped"].get("first_ts_us", self.opened_us)) for alert in self.alerts)
+
+    @property
+    def start_us(self) -> int:
+        """When the first flow began, to the millisecond."""
+        starts_ms = (alert.get("start_time") for alert in self.alerts)
+        return min((1_000 * int(start_ms) for start_ms in starts_ms if start_ms is not None), default=self.first_us)
 
     @property
     def last_us(self) -> int:

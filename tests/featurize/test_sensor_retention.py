@@ -13,7 +13,7 @@ from pipeline.contracts.baseline import Phase
 from pipeline.contracts.envelope import FeaturesFacts, SensorName
 from pipeline.contracts.notices import SILENT, Notice
 from pipeline.featurize import sensor_retention
-from pipeline.featurize.partition import PartitionState, advance_partition
+from pipeline.featurize.partition import PartitionState, advance_partition, phases
 from pipeline.featurize.snapshot import snapshot
 from tests.contracts.facts import flows_facts
 from tests.featurize.baseline.plant import CONTROLLERS, QUICK, columns_of, poll, polls
@@ -49,6 +49,14 @@ def lived(
 def week(until_s: float, every_s: float = HOUR_S) -> list[dict[str, Any]]:
     """Flows of the other sensor, from minute 7 on."""
     return [poll(420 + number * every_s, sensor=BESIDE) for number in range(int(until_s / every_s))]
+
+
+def test_a_sensor_that_is_forgotten_is_in_no_phase_though_its_notices_stay() -> None:
+    """What `forebay status` counts, and what `forebay sensor list` has."""
+    after = [poll(40 * DAY_S + number * 10.0, sensor=BESIDE) for number in range(30)]
+    state, _, facts = lived([*(poll(number * 10.0) for number in range(60)), *after])
+    assert phases(state)["learning"] == sum(phases(state).values()) == 1
+    assert {notice.sensor for message in facts for notice in message.notices} == {"left", BESIDE}
 
 
 def left_of(batches: Sequence[pa.RecordBatch], from_offset: int) -> list[tuple[Any, ...]]:

@@ -79,15 +79,13 @@ def say_notes(notes: Sequence[str], quiet: bool) -> None:
         say(f"[yellow]note:[/] {escape(printable(note))}", quiet=quiet)
 
 
-def counts(decoded: Decoded, late: int, suspects: int = 0, incidents: int = 0) -> dict[str, int]:
-    """The last line of every command that reads a file: accepted + rejected + late = read."""
+def counts(decoded: Decoded, late: int) -> dict[str, int]:
+    """In the last line of every command that reads a file: accepted + rejected + late = read."""
     return {
         "read": decoded.records,
         "accepted": decoded.flows.num_rows - late,
         "rejected": decoded.rejects.num_rows,
         "late": late,
-        "suspects": suspects,
-        "incidents": incidents,
     }
 
 
@@ -229,7 +227,9 @@ def score(
     print_learnt(done, as_json)
     emit(
         {
-            **counts(decoded, done.late, done.suspects, number),
+            **counts(decoded, done.late),
+            "suspects": done.suspects,
+            "incidents": number,
             "pages": pages,
             **({"listed": listed} if as_json else {}),
             "classes": done.classes,

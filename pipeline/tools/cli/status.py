@@ -61,7 +61,7 @@ def _show(document: dict[str, Any]) -> None:
             _line(f"{each['name']}: {'; '.join(filter(None, (each['last_error'], each['remedy'])))}")
     if document["sensors"]:
         phases = ", ".join(f"{count} {phase}" for phase, count in sorted(document["sensors"].items()))
-        _line(f"sensors  {phases}; forebay sensor list")
+        _line(f"sensors  {phases}, of those remembered now; forebay sensor list has all that ever sent")
     _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
     if document["page"]:
         _line(f"the page: {document['page']}")

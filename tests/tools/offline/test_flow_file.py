@@ -13,7 +13,7 @@ from pipeline.featurize.feature_set import FEATURE_SET
 
 pytestmark = pytest.mark.slow  # a model is loaded and windows are compiled for every file
 
-KEYS = ["read", "accepted", "rejected", "late", "suspects", "incidents"]
+KEYS = ["read", "accepted", "rejected", "late"]
 
 
 @pytest.fixture(scope="module")

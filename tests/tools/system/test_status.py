@@ -72,6 +72,17 @@ def test_the_pages_address_is_said_and_it_is_asked_where_it_listens(
     assert f"the page: {address}" in lines
 
 
+def test_sensors_are_said_to_be_those_remembered_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    me = identity_of(os.getpid())
+    assert me is not None
+    lines: list[str] = []
+    monkeypatch.setattr(status_command, "_line", lines.append)
+    found = status.document(SystemRecord(me, str(tmp_path), Phase.RUNNING, 5))
+    status_command._show({**found, "sensors": {"settling": 1, "learning": 4}})
+    says = "sensors  4 learning, 1 settling, of those remembered now; forebay sensor list has all that ever sent"
+    assert says in lines
+
+
 def test_a_box_without_a_page_says_nothing_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     me = identity_of(os.getpid())
     assert me is not None
