@@ -1,6 +1,5 @@
 """A run's report: one document, and the same as Markdown."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,18 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from loadtest.workload.findings import attacks_of, incident_line, incidents_of
+from loadtest.workload.finished import Finished
 from loadtest.workload.histogram import Histogram
 from loadtest.workload.objectives import Objective
-from loadtest.workload.scenario import LoadScenario
-from loadtest.workload.schedule import Schedule
-from loadtest.workload.sender import SentLoad
-from loadtest.workload.streams import Stream
-from loadtest.workload.watcher import ALERTS, FEATURES, FLOWS, REJECTS, SCORED, SUSPECTS, AttackSeen, Seen
+from loadtest.workload.watcher import ALERTS, FEATURES, FLOWS, REJECTS, SCORED, SUSPECTS, Seen
 
 BEHIND_P99_MS = 10.0
 """A generator that is later than that with one message in a hundred says so."""
 SLOPE_STRETCHES = 8
 """So many stretches of a run say how sure the slope of its lag is."""
+SHORTEST_US = 1_000_000
+"""Of a run that was stopped earlier no rate is said."""
+FEW_RECORDS = 100
+"""What fewer records cost each is no figure: the processes' own work beside is most of it."""
 NOT_MEASURED = "not measured"
 LATENCIES = (
     ("raw_to_flows", "flows", FLOWS),
@@ -29,20 +30,6 @@ LATENCIES = (
     ("raw_to_alert", "alert", ALERTS),
 )
 """Names in the document, in Markdown, and of the topic; those between are there where every hop was watched."""
-Series = Sequence[tuple[int, int]]
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A run that is over. acknowledged: (clock in us, records that Kafka had taken)."""
-
-    scenario: LoadScenario
-    streams: list[Stream]
-    schedule: Schedule
-    sent: SentLoad
-    seen: Seen
-    acknowledged: Series
-    warm_up_us: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,58 +91,73 @@ def _slope(times_s: Any, lag: Any) -> tuple[float, float]:
 def report_of(run: Finished, objectives: Sequence[Objective], resources: dict[str, Any]) -> dict[str, Any]:
     """The document of a run. resources: by process, what it used; empty where no process was known."""
     sent, seen, schedule = run.sent, run.seen, run.schedule
-    took_s = max((sent.ended_us - schedule.start_us) / 1e6, 1e-6)
-    lag, behind = lag_of(run), sent.behind.document()
-    # Of a run that was stopped, what has not come out is under way.
-    lost = sent.records - (seen.records - seen.doubled) if sent.finished else None
+    lag, behind = lag_of(run).document(), sent.behind.document()
+    if run.ran_us < SHORTEST_US:
+        lag["slope_per_s"] = lag["slope_error_per_s"] = None
     held = [
         {"objective": str(each), "value_ms": each.value_ms(seen.latencies), "holds": each.holds(seen.latencies)}
         for each in objectives
     ]
+    counts = _counts(run)
     kept = all(each["holds"] for each in held)
     return {
         "scenario": run.scenario.name,
         "title": run.scenario.title,
         "sensors": len(run.streams),
-        "seconds": round(schedule.duration_us / 1e6, 3),
+        "seconds": round(run.ran_us / 1e6, 3),
+        "planned_seconds": round(schedule.duration_us / 1e6, 3),
         "warm_up_s": run.warm_up_us / 1e6,
         "event_time_speed": round(schedule.speed, 3),
-        "offered": {
-            "records": sent.planned,
-            "records_per_s": round(sent.planned / (schedule.duration_us / 1e6), 1),
-        },
-        "sent": {
-            "records": sent.records,
-            "messages": sent.messages,
-            "bytes": sent.bytes,
-            "records_per_s": round(sent.records / took_s, 1),
-            "finished": sent.finished,
-            "refused": sent.refused,
-        },
+        **counts,
+        "kafka_away_at_s": round((sent.kafka_away_us - schedule.start_us) / 1e6, 1) if sent.kafka_away_us else None,
         "generator_behind_ms": behind,
         "generator_fell_behind": (behind["p99"] or 0) > BEHIND_P99_MS,
-        "out": {
-            "rows": seen.rows[SCORED],
-            "merged_records": seen.merged,
-            "rejected": seen.rows[REJECTS],
-            "suspects": seen.suspects,
-            "incidents": seen.incidents,
-            "lost": lost,
-            "doubled": seen.doubled,
-            "records_per_s": round(_come_out_per_s(run), 1),
-        },
         "latency_ms": {
             name: seen.latencies[topic].document()
             for name, _until, topic in LATENCIES
             if seen.latencies[topic].count or topic not in (FEATURES, SUSPECTS)
         },
-        "lag_records": lag.document(),
+        "lag_records": lag,
         "drain_s": round(max(seen.last_us - sent.ended_us, 0) / 1e6, 3) if seen.last_us else None,
         "rows_a_message": {name: _fill(seen, topic) for name, topic in (("flows", FLOWS), ("scored", SCORED))},
         "resources": resources or NOT_MEASURED,
         "attacks": attacks_of(run),
         "objectives": held,
-        "ok": kept and lost == 0 and seen.doubled == 0 and sent.finished,
+        "ok": kept and counts["out"]["lost"] == 0 and seen.doubled == 0 and sent.finished,
+    }
+
+
+def _counts(run: Finished) -> dict[str, Any]:
+    """What was offered, sent and came out."""
+    sent, seen = run.sent, run.seen
+    took_s = max((sent.ended_us - run.schedule.start_us) / 1e6, 1e-6)
+    out_per_s, taken_per_s, over_s = _after_warm_up(run)
+    return {
+        "offered": {
+            "records": sent.planned,
+            "records_per_s": round(sent.planned / (run.schedule.duration_us / 1e6), 1),
+        },
+        "sent": {
+            "records": sent.records,
+            "messages": sent.messages,
+            "bytes": sent.bytes,
+            "records_per_s": round(sent.records / took_s, 1) if run.ran_us >= SHORTEST_US else None,
+            "records_per_s_after_warm_up": taken_per_s,
+            "finished": sent.finished,
+            "refused": sent.refused,
+        },
+        "out": {
+            "rows": seen.rows[SCORED],
+            "merged_records": seen.merged,
+            "rejected": seen.rows[REJECTS],
+            "suspects": seen.suspects,
+            **incidents_of(run),
+            # Of a run that was stopped, what has not come out is under way.
+            "lost": sent.records - (seen.records - seen.doubled) if sent.finished else None,
+            "doubled": seen.doubled,
+            "records_per_s": out_per_s,
+            "over_s": over_s,
+        },
     }
 
 
@@ -164,50 +166,19 @@ def _fill(seen: Seen, topic: str) -> float | None:
     return round(seen.rows[topic] / messages, 1) if messages else None
 
 
-def _come_out_per_s(run: Finished) -> float:
-    """Records a second that came out while records were sent, the warm-up left aside."""
+def _after_warm_up(run: Finished) -> tuple[float | None, float | None, float | None]:
+    """Records a second that came out while records were sent, the warm-up left aside; those that Kafka took; seconds.
+
+    None where the time is too short to say.
+    """
     from_us = run.schedule.start_us + run.warm_up_us
     points = [(at, records) for at, records in run.seen.series if from_us <= at <= run.sent.ended_us]
-    if len(points) < 2 or points[-1][0] == points[0][0]:
-        return 0.0
-    return (points[-1][1] - points[0][1]) / ((points[-1][0] - points[0][0]) / 1e6)
-
-
-def attacks_of(run: Finished) -> list[dict[str, Any]]:
-    """Each kind of attack: how many were sent, how many of them an alert holds, and how long that took.
-
-    Recall is of attacks that were not scored while their sensor was learning. A delay is from when the attack's first
-    record was due, by the clock.
-    """
-    kinds: dict[str, list[tuple[AttackSeen, int]]] = defaultdict(list)
-    for stream in run.streams:
-        events = stream.tapes.attacked.events
-        if stream.tapes.attacked.attack_start_us is None:
-            continue
-        numbers = np.arange(stream.sent_before(run.schedule.event_span_us))
-        event_us = run.schedule.event_start_us + stream.event_us(numbers)
-        numbers = numbers[~run.schedule.never(event_us, stream.sensor)]
-        attacks = stream.attacks(numbers)
-        for attack in np.unique(attacks[attacks >= 0]).tolist():
-            first = numbers[attacks == attack][:1]
-            due = run.schedule.due_us(run.schedule.event_start_us + stream.event_us(first), stream.sensor)
-            seen = run.seen.attacks.get((stream.sensor, attack), AttackSeen())
-            kinds[events[attack % len(events)]].append((seen, int(due[0])))
-    return [_attack(name, every) for name, every in sorted(kinds.items())]
-
-
-def _attack(name: str, every: list[tuple[AttackSeen, int]]) -> dict[str, Any]:
-    could = [(seen, due) for seen, due in every if seen.scored > seen.learning or not seen.scored]
-    delays = [(seen.alert_us - due) / 1e3 for seen, due in could if seen.alert_us is not None]
-    return {
-        "attack": name,
-        "sent": len(every),
-        "while_learning": len(every) - len(could),
-        "found": len(delays),
-        "recall": round(len(delays) / len(could), 3) if could else None,
-        "delay_ms_median": round(float(np.median(delays)), 1) if delays else None,
-        "delay_ms_max": round(max(delays), 1) if delays else None,
-    }
+    if len(points) < 2 or not run.acknowledged or (over_us := points[-1][0] - points[0][0]) < SHORTEST_US // 2:
+        return None, None, None
+    clock, taken = np.array(run.acknowledged, np.int64).T
+    first, last = np.interp((points[0][0], points[-1][0]), clock, taken, left=0)
+    over_s = over_us / 1e6
+    return round((points[-1][1] - points[0][1]) / over_s, 1), round((last - first) / over_s, 1), round(over_s, 1)
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -215,9 +186,9 @@ def markdown(report: dict[str, Any]) -> str:
     offered, sent, out = report["offered"], report["sent"], report["out"]
     came = out["rows"] + out["merged_records"] + out["rejected"]
     counts = [
-        ("offered", shown(offered["records"]), shown(offered["records_per_s"])),
+        ("offered" if sent["finished"] else "planned", shown(offered["records"]), shown(offered["records_per_s"])),
         ("taken by Kafka", shown(sent["records"]), shown(sent["records_per_s"])),
-        ("scored or rejected", shown(came), shown(out["records_per_s"])),
+        ("scored or rejected", shown(came), ""),
         ("lost", shown(out["lost"]), ""),
         ("doubled", shown(out["doubled"]), ""),
     ]
@@ -225,36 +196,72 @@ def markdown(report: dict[str, Any]) -> str:
         [
             f"# {report['scenario']}: {report['title']}",
             "",
-            f"{report['sensors']} sensors for {report['seconds']:g} s, {report['warm_up_s']:g} s of it a warm-up that "
+            f"{report['sensors']} sensors for {_seconds(report)}, {report['warm_up_s']:g} s of it a warm-up that "
             f"does not count; event time ran {report['event_time_speed']:,.1f} times as fast as the clock. "
             f"{_verdict(report)}",
             "",
             *markdown_table(("", "records", "a second"), counts),
+            *_after_warm_up_lines(report),
             *_latencies(report),
             _lag_line(report),
+            "",
+            incident_line(out),
             "",
             *_attack_lines(report["attacks"]),
             *_resource_lines(report["resources"]),
             *_objective_lines(report["objectives"]),
-            *([machine_line(report["machine"]), ""] if "machine" in report else []),
+            *_machine_lines(report),
         ]
     )
 
 
 def _lag_line(report: dict[str, Any]) -> str:
-    lag, fill, out = report["lag_records"], report["rows_a_message"], report["out"]
+    lag, fill = report["lag_records"], report["rows_a_message"]
+    slope = "" if lag["slope_per_s"] is None else f", {lag['slope_per_s']:+,} a second"
     return (
         f"Lag in records: {lag['start']:,} at the start, {lag['max']:,} at most, {lag['end']:,} when the last was "
-        f"sent, {lag['slope_per_s']:+,} a second; drained in {shown(report['drain_s'])} s. Rows a message: flows "
-        f"{shown(fill['flows'])}, scored {shown(fill['scored'])}. {out['suspects']:,} suspects, "
-        f"{out['incidents']:,} incidents."
+        f"sent{slope}; drained in {shown(report['drain_s'])} s. Rows a message: flows {shown(fill['flows'])}, scored "
+        f"{shown(fill['scored'])}."
     )
 
 
+def _seconds(report: dict[str, Any]) -> str:
+    ran = f"{report['seconds']:g}"
+    return f"{ran} s" if report["sent"]["finished"] else f"{ran} of {report['planned_seconds']:g} s"
+
+
+def _after_warm_up_lines(report: dict[str, Any]) -> list[str]:
+    """The rates that compare: of what Kafka took and of what came out in the same seconds."""
+    sent, out = report["sent"], report["out"]
+    if out["over_s"] is None:
+        return []
+    return [
+        f"In {out['over_s']:g} s after the warm-up, until the last was sent: {shown(out['records_per_s'])} records a "
+        f"second were scored or rejected, {shown(sent['records_per_s_after_warm_up'])} taken by Kafka.",
+        "",
+    ]
+
+
+def _machine_lines(report: dict[str, Any]) -> list[str]:
+    if "machine" not in report:
+        return []
+    cores = report.get("other_work_cores")
+    beside = "" if cores is None else f" Everything else on this machine took {cores:.2f} cores meanwhile."
+    return [machine_line(report["machine"]) + beside, ""]
+
+
 def _verdict(report: dict[str, Any]) -> str:
-    said = "All objectives hold, nothing is lost or doubled." if report["ok"] else "NOT in order."
+    said = "NOT in order."
+    if report["ok"]:
+        held = "All objectives hold" if report["objectives"] else "No objective was asked for (--slo)"
+        said = f"{held}; nothing is lost or doubled."
     if not report["sent"]["finished"]:
-        said = "Stopped before its end: what is lost was not counted."
+        said = "Stopped before its end: what is lost was not counted, and what was under way is not in it."
+    if report["kafka_away_at_s"] is not None:
+        said += (
+            f" Kafka could not be reached at {report['kafka_away_at_s']:g} s, for a moment at least: the figures are "
+            "of a run with that in it."
+        )
     if report["generator_fell_behind"]:
         said += f" The generator itself fell behind its schedule: p99 {report['generator_behind_ms']['p99']} ms."
     return said

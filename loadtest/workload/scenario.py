@@ -111,10 +111,15 @@ class _Table:
 
     def __init__(self, document: dict[str, Any], where: str) -> None:
         self._left = dict(document)
+        self._known: list[str] = []
         self.where = where
 
+    def _pop(self, key: str, default: Any) -> Any:
+        self._known.append(key)
+        return self._left.pop(key, default)
+
     def table(self, key: str) -> "_Table | None":
-        value = self._left.pop(key, None)
+        value = self._pop(key, None)
         if value is None:
             return None
         if not isinstance(value, dict):
@@ -122,45 +127,49 @@ class _Table:
         return _Table(value, f"{self.where}: {key}")
 
     def number(self, key: str, default: float, low: float, high: float) -> float:
-        value = self._left.pop(key, default)
+        value = self._pop(key, default)
         # True is a number to Python, and nan is within no bounds.
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise self._refused(key, value, f"a number from {low:g} to {high:g}")
         return float(value)
 
     def whole(self, key: str, default: int, low: int, high: int) -> int:
-        value = self._left.pop(key, default)
+        value = self._pop(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
             raise self._refused(key, value, f"a whole number from {low} to {high}")
         return value
 
     def yes(self, key: str, default: bool) -> bool:
-        value = self._left.pop(key, default)
+        value = self._pop(key, default)
         if not isinstance(value, bool):
             raise self._refused(key, value, "true or false")
         return value
 
     def text(self, key: str, default: str) -> str:
-        value = self._left.pop(key, default)
+        value = self._pop(key, default)
         if not isinstance(value, str) or not value.isprintable():
             raise self._refused(key, value, "one line of text")
         return value
 
     def choice(self, key: str, default: str, choices: tuple[str, ...]) -> str:
-        value = self._left.pop(key, default)
+        value = self._pop(key, default)
         if value not in choices:
             raise self._refused(key, value, f"one of {', '.join(filter(None, choices))}")
         return str(value)
 
     def choices(self, key: str, choices: tuple[str, ...]) -> tuple[str, ...]:
-        value = self._left.pop(key, [])
-        if not isinstance(value, list) or any(each not in choices for each in value):
+        value = self._pop(key, [])
+        if not isinstance(value, list):
             raise self._refused(key, value, f"a list of {', '.join(choices)}")
+        for each in value:
+            if each not in choices:
+                raise self._refused(key, each, f"only names of {', '.join(choices)}")
         return tuple(dict.fromkeys(value))
 
     def require_empty(self) -> None:
         for key in self._left:
-            raise ScenarioError(f"{self.where}: got {key!r}, expected only keys that docs/load.md names")
+            known = ", ".join(self._known)
+            raise ScenarioError(f"{self.where}: got {key[:80]!r}, expected only {known} (docs/load.md)")
 
     def _refused(self, key: str, value: object, expected: str) -> ScenarioError:
         return ScenarioError(f"{self.where}: {key}: got {str(value)[:80]!r}, expected {expected}")

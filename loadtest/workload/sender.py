@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Producer
 
 from loadtest.sending import END_OF_SOURCE, FLUSH_S, NAP_S, Deliveries, produce, producer_of
 from loadtest.workload.histogram import Histogram
@@ -24,6 +24,7 @@ BURST = 256
 SLICE_US = 250_000
 """Records of so much of the clock are made at once."""
 _AHEAD = 4  # slices that may lie ready
+_NUMBER_BYTES = 8  # of a record in the header source-records
 _LONG_AGO_US = 1_600_000_000_000_000
 
 
@@ -32,7 +33,8 @@ class SentLoad:
     """What was sent: acknowledged records and messages, and how late the generator was itself.
 
     planned: records of the run. `behind` has a latency for each message: from when it was due until the client had it.
-    refused: why Kafka took something not, empty where it took all.
+    refused: why Kafka took something not, empty where it took all. last: the highest number of a record that was handed
+    over, by sensor. kafka_away_us: when Kafka could first not be reached, 0 for never.
     """
 
     planned: int = 0
@@ -44,7 +46,14 @@ class SentLoad:
     flushed_us: int = 0
     finished: bool = False
     refused: str = ""
+    last: dict[int, int] = field(default_factory=dict)
+    kafka_away_us: int = 0
     behind: Histogram = field(default_factory=Histogram)
+
+    def note(self, error: KafkaError) -> None:
+        """An error of Kafka's client, which tries again by itself."""
+        if error.code() == KafkaError._ALL_BROKERS_DOWN:
+            self.kafka_away_us = self.kafka_away_us or _now_us()
 
 
 def planned_records(streams: list[Stream], schedule: Schedule) -> int:
@@ -146,7 +155,7 @@ def run_load(
     """
     sent = SentLoad(planned_records(streams, schedule))
     deliveries = Deliveries()
-    producer = producer_of({"linger.ms": LINGER_MS, **connection}, deliveries)
+    producer = producer_of({"linger.ms": LINGER_MS, **connection, "error_cb": sent.note}, deliveries)
     keys = [f"{site}/{sensor}" for site, sensor in scenario.sensor_names]
     heads = [
         (key, headers_of(scenario, each.sensor, each.tapes.quiet)) for key, each in zip(keys, streams, strict=True)
@@ -193,13 +202,30 @@ def _send(
     stopped: Callable[[], bool],
 ) -> bool:
     """Send messages when they are due; False where it was stopped, or Kafka refuses."""
+    first = _handed_over(part, heads, topic, producer, deliveries, sent, stopped)
+    for sensor, message in zip(*np.unique(part.sensor[:first][::-1], return_index=True), strict=True):
+        number = int.from_bytes(part.numbers[first - 1 - message][-_NUMBER_BYTES:], "little")
+        sent.last[int(sensor)] = max(number, sent.last.get(int(sensor), 0))
+    return first == len(part.due_us) and not stopped() and not deliveries.refused
+
+
+def _handed_over(
+    part: Messages,
+    heads: list[tuple[str, list[Headers]]],
+    topic: str,
+    producer: Producer,
+    deliveries: Deliveries,
+    sent: SentLoad,
+    stopped: Callable[[], bool],
+) -> int:
+    """Hand messages over when they are due; how many were, which are less where it was stopped, or Kafka refuses."""
     first, every, behind = 0, len(part.due_us), np.empty(len(part.due_us), np.int64)
     while first < every:
         now = _wait_until(int(part.due_us[first]), producer, stopped)
         sent.started_us = sent.started_us or now
         last = min(int(np.searchsorted(part.due_us, now, "right")), first + BURST)
         if last <= first:  # stopped before any was due
-            return False
+            break
         columns = zip(
             part.sensor[first:last].tolist(),
             part.log[first:last].tolist(),
@@ -215,11 +241,11 @@ def _send(
         deliveries.queued(last - first, int(part.records[first:last].sum()))
         sent.bytes += sum(map(len, part.value[first:last]))
         producer.poll(0)
-        if stopped() or deliveries.refused:
-            return False
         first = last
-    sent.behind.add(behind)
-    return True
+        if stopped() or deliveries.refused:
+            break
+    sent.behind.add(behind[:first])
+    return first
 
 
 def _wait_until(due_us: int, producer: Producer, stopped: Callable[[], bool]) -> int:

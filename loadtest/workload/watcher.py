@@ -27,6 +27,7 @@ WATCHED = (FLOWS, SCORED, REJECTS, ALERTS, SUSPECTS)
 HOPS = (FLOWS, FEATURES, SCORED, SUSPECTS, ALERTS)
 """The topics on the way to an alert, in order."""
 LEARNING = 1  # of column phase: the sensor does not know yet what is usual, and shows nothing
+PAGE = "page"  # an alert's disposition: somebody should look now
 SAMPLE_US = 250_000
 REST_S = 1.0
 """Nothing may have come for so long before a run is over."""
@@ -50,6 +51,14 @@ class AttackSeen:
 
 
 @dataclass(slots=True)
+class IncidentSeen:
+    """What an incident's alerts said of it so far: whether it paged, and whether it holds a record of an attack."""
+
+    page: bool = False
+    attack: bool = False
+
+
+@dataclass(slots=True)
 class Seen:
     """What has come of a run so far."""
 
@@ -60,7 +69,8 @@ class Seen:
     """Records that stand in another record's row."""
     suspects: int = 0
     doubled: int = 0
-    incidents: int = 0
+    incidents: dict[str, IncidentSeen] = field(default_factory=dict)
+    """By their uid."""
     attacks: dict[tuple[int, int], AttackSeen] = field(default_factory=dict)
     series: list[tuple[int, int]] = field(default_factory=list)
     """(clock in us, records that have come out of `archive` and `rejects`)."""
@@ -82,7 +92,6 @@ class Watch:
         self._sensors = {f"{site}/{sensor}": number for number, (site, sensor) in enumerate(scenario.sensor_names)}
         self._names = pa.array(list(self._sensors))
         self._identities: list[Ints] = []
-        self._uids: set[str] = set()
 
     def take(self, kind: str, payload: bytes, now_us: int) -> None:
         """Take one message of a watched topic in."""
@@ -152,17 +161,19 @@ class Watch:
         numbers = np.array([member[3] for member in about["members"] if member[3] is not None], np.int64)
         stream = self._streams[sensor]
         uid = document["finding_info"]["uid"]
-        if uid not in self._uids:
-            self._uids.add(uid)
-            self.seen.incidents += 1
+        if uid not in self.seen.incidents:
+            self.seen.incidents[uid] = IncidentSeen()
             if len(numbers):
                 event_us = self._schedule.event_start_us + stream.event_us(numbers)
                 due = self._schedule.due_us(event_us, sensor).max()
                 if due >= self._from_us:
                     self.seen.latencies[ALERTS].add(np.array([now_us - due]))
+        incident = self.seen.incidents[uid]
+        incident.page |= about.get("disposition") == PAGE
         if len(numbers) and stream.tapes.attacked.attack_start_us is not None:
             for attack in np.unique(stream.attacks(numbers)).tolist():
                 found = self.seen.attacks.setdefault((sensor, attack), AttackSeen()) if attack >= 0 else None
+                incident.attack |= attack >= 0
                 if found is not None and found.alert_us is None:
                     found.alert_us = now_us
 

@@ -65,7 +65,7 @@ def run(
 
     Exit 1 where an objective does not hold, or a record is lost or doubled.
 
-    Example: forebay load run flood --rate 2000 --duration 60 --slo p99=500ms --local --out var/load
+    Example: forebay load run flood --rate 2000 --duration 60 --slo p99=2s --local --out var/load
     """
     from loadtest.workload.report import markdown
     from loadtest.workload.streams import tapes_of

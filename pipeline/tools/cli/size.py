@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from pipeline.tools.cli.output import Json, emit, people
-from pipeline.tools.cli.time_spans import seconds
+from pipeline.tools.cli.time_spans import SPANS, seconds
 
 app = typer.Typer(add_completion=False, help="Cores, memory, disk and partitions for a plant, from measured figures.")
 
@@ -33,17 +33,21 @@ def size(
     days = {name: topics()[name].retention_ms / 1000 / sizes.DAY_S for name in sizes.KAFKA_TOPICS}
     sizing = sizes.size(wanted, figures, days, load_settings().max_sensors)
     lines = [
-        f"{wanted.flows_per_s:,.0f} flows/s of {sensors:,} sensors, archive for {wanted.retention_days:g} days",
+        f"{_rate(wanted.flows_per_s)} flows/s of {sensors:,} sensor{'s' * (sensors > 1)}, archive for "
+        f"{wanted.retention_days:g} days",
         f"cores       {sizing.cores} (half busy)",
         f"memory      {sizing.memory_mib / 1024:.1f} GiB",
         f"archive     {_bytes(sizing.archive_bytes)}",
-        f"Kafka       {_bytes(sizing.kafka_bytes)}",
+        f"Kafka       {_bytes(sizing.kafka_bytes)}, for as long as its topics are retained, whatever --keep says "
+        f"(days: {', '.join(f'{name} {span:g}' for name, span in days.items())})",
         f"partitions  {sizing.partitions} (FOREBAY_PARTITIONS)",
         *(
-            f"{name:11} {each.workers} worker{'s' * (each.workers > 1)}, {each.cores:.2f} cores used, "
+            f"{name:11} {each.workers} {'broker' if name == sizes.BROKER else 'worker'}{'s' * (each.workers > 1)}, "
+            f"{each.cores:.2f} cores used, "
             f"{each.memory_mib:,} MiB"
             for name, each in sizing.stages.items()
         ),
+        *(f"too much: {said}" for said in sizing.too_much),
         *(f"projection: {said}" for said in sizing.projected),
         *(
             f"measured by `{figures[run]['command']}`, {figures[run]['machine']}, {figures[run]['date']}"
@@ -59,6 +63,7 @@ def size(
             "retention_days": wanted.retention_days,
             "replicas": replicas,
             **sizing.document(),
+            "kafka_days": days,
             "measured": figures,
         }
     )
@@ -76,7 +81,13 @@ def _per_second(text: str) -> float:
     return rate
 
 
+def _rate(flows_per_s: float) -> str:
+    return f"{flows_per_s:,.0f}" if flows_per_s >= 100 else f"{flows_per_s:g}"
+
+
 def _days(text: str) -> float:
+    if text[-1:] not in SPANS:
+        raise typer.BadParameter(f"--keep: got {text[:40]!r}, expected a number and a unit, s, m, h or d, as in 90d")
     days = seconds(text) / 86_400
     if days > MAX_DAYS:
         raise typer.BadParameter(f"--keep: got {text[:40]!r}, expected {MAX_DAYS:,}d at most")

@@ -87,8 +87,10 @@ def judged(rate: float, report: dict[str, Any], objectives: Collection[str] | No
         why.append(f"{out['lost']:,} records had not come out when the wait for them ended")
     if out["doubled"]:
         why.append(f"{out['doubled']:,} records came out twice")
-    if lag["slope_per_s"] > max(MAX_SLOPE_SHARE * rate, SLOPE_ERRORS * lag["slope_error_per_s"]):
-        why.append(f"the lag grows by {lag['slope_per_s']:,.0f} records a second")
+    # Neither is known of a run that was stopped at once.
+    slope_per_s, error_per_s = lag["slope_per_s"] or 0.0, lag["slope_error_per_s"] or 0.0
+    if slope_per_s > max(MAX_SLOPE_SHARE * rate, SLOPE_ERRORS * error_per_s):
+        why.append(f"the lag grows by {slope_per_s:,.0f} records a second")
     behind_ms = report["generator_behind_ms"]["p99"] or 0
     if behind_ms > MAX_BEHIND_SHARE * report["seconds"] * 1e3:
         why.append(f"the generator itself was late, p99 {_ms(behind_ms)}: the rate was not offered as planned")

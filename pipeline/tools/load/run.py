@@ -9,9 +9,10 @@ from typing import Any
 
 import orjson
 
+from loadtest.workload.finished import Finished
 from loadtest.workload.objectives import Objective
 from loadtest.workload.pictures import Chart, picture
-from loadtest.workload.report import Finished, curves_of, lag_of, markdown, report_of
+from loadtest.workload.report import FEW_RECORDS, SHORTEST_US, curves_of, lag_of, markdown, report_of
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import schedule_of
 from loadtest.workload.sender import ready, run_load
@@ -22,6 +23,7 @@ from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from pipeline.tools.load.machine import machine
 from pipeline.tools.load.resources import OtherWork, Resources
+from schemas.learning import Learning
 
 START_S = 0.5
 """From the schedule until its first record is due: the first slices are made meanwhile."""
@@ -59,10 +61,14 @@ class LoadResult:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The system under load; pids: its processes by name, as far as they run on this machine and are known."""
+    """The system under load; pids: its processes by name, as far as they run on this machine and are known.
+
+    learning: how long its sensors learn, where that was set for the run.
+    """
 
     settings: Settings
     pids: Mapping[str, int]
+    learning: Learning | None = None
 
 
 def speed_of(request: LoadRequest, tapes: list[Tapes]) -> float:
@@ -119,9 +125,12 @@ def measure(
             f"{target.settings.topics.raw} at {target.settings.bootstrap}: got {sent.refused} after {sent.records} "
             "records, expected all to be taken; look at the broker, or at --pack where messages are too large"
         )
-    run = Finished(scenario, streams, schedule, sent, seen, acknowledged, warm_up_us)
+    learning = target.learning
+    learning_s = None if learning is None else (learning.least_s, learning.most_s)
+    run = Finished(scenario, streams, schedule, sent, seen, acknowledged, warm_up_us, learning_s)
+    counted = sent.records if run.ran_us >= SHORTEST_US and sent.records >= FEW_RECORDS else 0
     report = {
-        **report_of(run, objectives, resources.stop(sent.records)),
+        **report_of(run, objectives, resources.stop(counted)),
         "machine": here,
         "other_work_cores": None if other_cores is None else round(other_cores, 2),
         "pack": request.pack,

@@ -19,7 +19,8 @@ BUSY_SHARE = 0.5
 KAFKA_TOPICS = ("raw", "flows", "features", "suspects", "archive", "retrain")
 DAY_S = 86_400
 MIN_PARTITIONS = 4
-_SHARED = ("broker",)
+BROKER, RETRAIN = "broker", "retrain"
+_SINGLE = (BROKER, RETRAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Wanted:
 
 
 class Stage(NamedTuple):
-    """What a stage needs: workers, the cores all of them use at the wanted rate, and their memory."""
+    """What a stage needs: workers, of Kafka brokers; the cores all use at the wanted rate, and their memory."""
 
     workers: int
     cores: float
@@ -42,7 +43,7 @@ class Stage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What a plant needs. projected: what in it goes beyond the measured run, in words; empty where nothing does."""
+    """What a plant needs, in words what in it goes beyond the measured run, and what no worker carries."""
 
     stages: dict[str, Stage]
     partitions: int
@@ -51,6 +52,7 @@ class Sizing:
     archive_bytes: int
     kafka_bytes: int
     projected: tuple[str, ...]
+    too_much: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
         """As JSON values."""
@@ -62,6 +64,7 @@ class Sizing:
             "kafka_bytes": self.kafka_bytes,
             "stages": {name: stage._asdict() for name, stage in self.stages.items()},
             "projected": list(self.projected),
+            "too_much": list(self.too_much),
         }
 
 
@@ -74,15 +77,10 @@ def measured() -> dict[str, Any]:
 def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], max_sensors: int) -> Sizing:
     """Size a plant. kafka_days: how long each topic is retained; max_sensors: the most that a partition may have.
 
-    A worker takes one core at most, and is to be at most half busy; a stage has at least one.
+    A worker takes one core at most, and is to be at most half busy; a stage has at least one, and no more than sensors.
     """
-    stages = {}
-    for name in figures["rates"]["cores"]:
-        cores = _cores(name, wanted, figures)
-        workers = 1 if name in _SHARED else max(1, math.ceil(cores / BUSY_SHARE))
-        memory_mib = workers * _alone_mib(name, figures) + _for_sensors_mib(name, wanted, figures)
-        stages[name] = Stage(workers, round(cores, 3), memory_mib)
-    most = max(stage.workers for stage in stages.values())
+    stages = {name: _stage(name, wanted, figures) for name in figures["rates"]["cores"]}
+    most = max(stage.workers for name, stage in stages.items() if name != BROKER)
     # Twice as many partitions as workers: a worker more is then no reason to make topics anew. Sensors are spread over
     # them, so more partitions than sensors are of no use; and enough of them that none gets more than it may have.
     partitions = max(
@@ -100,7 +98,43 @@ def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], 
         round(rows * wanted.retention_days * figures["rates"]["archive_bytes_a_row"]),
         _kafka_bytes(rows, wanted.replicas, figures, kafka_days),
         _projected(wanted, figures, stages, partitions),
+        _too_much(wanted, stages),
     )
+
+
+def _stage(name: str, wanted: Wanted, figures: dict[str, Any]) -> Stage:
+    """What a stage needs; Kafka has as many brokers as replicas, each with what one without replicas takes."""
+    cores, sensors_mib = _cores(name, wanted, figures), _for_sensors_mib(name, wanted, figures)
+    if name == BROKER:
+        brokers = wanted.replicas
+        return Stage(brokers, round(brokers * cores, 3), brokers * (_alone_mib(name, figures) + sensors_mib))
+    # A sensor's records are in one partition, which one worker of a stage reads.
+    workers = 1 if name in _SINGLE else min(max(1, math.ceil(cores / BUSY_SHARE)), wanted.sensors)
+    return Stage(workers, round(cores, 3), workers * _alone_mib(name, figures) + sensors_mib)
+
+
+def _too_much(wanted: Wanted, stages: dict[str, Stage]) -> tuple[str, ...]:
+    """What a worker would be busier with than it is to be, and what to do."""
+    said = []
+    full = {
+        name: stage
+        for name, stage in stages.items()
+        if name not in _SINGLE and stage.cores > BUSY_SHARE * stage.workers
+    }
+    if full:
+        each = ", ".join(f"{name} {stage.cores / stage.workers:.2f}" for name, stage in full.items())
+        sensors = max(math.ceil(stage.cores / BUSY_SHARE) for stage in full.values())
+        said.append(
+            f"a sensor's records all go to one worker of each stage; cores that each worker would use: {each}, where "
+            f"{BUSY_SHARE:g} are to be and 1 is all it can: divide the traffic among {sensors:,} sensors or more, each "
+            "with a name of its own"
+        )
+    if RETRAIN in stages and stages[RETRAIN].cores > BUSY_SHARE:
+        said.append(
+            f"retrain is one worker and would use {stages[RETRAIN].cores:.2f} cores; beyond 1 it falls behind, and the "
+            "samples that its topic no longer has are left out: nothing else waits for it"
+        )
+    return tuple(said)
 
 
 def _cores(name: str, wanted: Wanted, figures: dict[str, Any]) -> float:
@@ -174,11 +208,14 @@ def _projected(wanted: Wanted, figures: dict[str, Any], stages: dict[str, Stage]
         said.append(f"{wanted.sensors:,} sensors: {counted:,} were measured, in full batches")
     elif wanted.sensors > at_rates:
         said.append(f"{wanted.sensors:,} sensors: {at_rates} were measured at such rates, {counted:,} in full batches")
-    several = [name for name, stage in stages.items() if stage.workers > 1]
+    several = [name for name, stage in stages.items() if stage.workers > 1 and name != BROKER]
     if several:
         said.append(f"several workers of {', '.join(several)}: one of each was measured")
     if partitions > MIN_PARTITIONS:
         said.append(f"{partitions} partitions: {MIN_PARTITIONS} were measured")
     if wanted.replicas > 1:
-        said.append(f"{wanted.replicas} replicas: one broker without replicas was measured")
+        said.append(
+            f"{wanted.replicas} replicas: one broker without replicas was measured, and is reckoned "
+            f"{wanted.replicas} times"
+        )
     return tuple(said)

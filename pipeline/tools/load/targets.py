@@ -48,7 +48,8 @@ def local_target(learning: Learning) -> Iterator[Target]:
         try:
             started = [processes.start(stage, stage, "run") for stage in STAGES]
             processes.wait_ready(started, READY_S)
-            yield Target(settings, {"broker": broker.pid, **{each.name: each.process.pid for each in started}})
+            pids = {"broker": broker.pid, **{each.name: each.process.pid for each in started}}
+            yield Target(settings, pids, learning)
             processes.check()
         finally:
             processes.stop()

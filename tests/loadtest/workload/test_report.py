@@ -6,11 +6,13 @@ from typing import Any
 import numpy as np
 import orjson
 import pyarrow as pa
+from confluent_kafka import KafkaError
 
+from loadtest.workload.finished import Finished
 from loadtest.workload.objectives import objective_of
 from loadtest.workload.pictures import Chart, picture
 from loadtest.workload.recording import PlantPart
-from loadtest.workload.report import Finished, curves_of, lag_of, markdown, report_of
+from loadtest.workload.report import curves_of, lag_of, markdown, report_of
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule, schedule_of
 from loadtest.workload.sender import SentLoad
@@ -47,11 +49,10 @@ def rows(schedule: Schedule, stream: Stream, numbers: np.ndarray, **changes: Any
     return encode(pa.record_batch(columns), {})
 
 
-def alert(numbers: list[int], uid: str = "one", site: str = "scan-1") -> bytes:
+def alert(numbers: list[int], uid: str = "one", site: str = "scan-1", disposition: str = "review") -> bytes:
     members = [[0, 5, 0, number] for number in numbers]
-    return orjson.dumps(
-        {"finding_info": {"uid": uid}, "unmapped": {"site": site, "sensor": "tap-1", "members": members}}
-    )
+    about = {"site": site, "sensor": "tap-1", "members": members, "disposition": disposition}
+    return orjson.dumps({"finding_info": {"uid": uid}, "unmapped": about})
 
 
 def all_numbers(stream: Stream, schedule: Schedule) -> np.ndarray:
@@ -129,13 +130,90 @@ def test_of_a_run_that_was_stopped_nothing_is_called_lost() -> None:
     assert "Stopped before its end" in markdown(document) and "| lost | – |" in markdown(document)
 
 
+def stopped(watch: Watch, streams: list[Stream], schedule: Schedule, records: int, after_us: int) -> Finished:
+    run = finished(watch, streams, schedule, records)
+    run.sent.finished, run.sent.ended_us, run.sent.last = False, START_US + after_us, {0: records - 1}
+    return run
+
+
+def test_a_run_that_was_stopped_sent_no_attack_that_was_not_due_yet() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    first = int(np.flatnonzero(streams[0].attacks(numbers) >= 0)[0])
+    document = report_of(stopped(watch, streams, schedule, first, 5_900_000), [], {})
+    assert [(each["sent"], each["found"], each["recall"]) for each in document["attacks"]] == [(0, 0, None)]
+    assert document["seconds"] == 5.9 and document["planned_seconds"] == 10
+    text = markdown(document)
+    assert "for 5.9 of 10 s" in text and "| planned |" in text and "| port-scan | 0 | 0 | 0 | – |" in text
+    # What came of the last is not known: an attack without an alert is no miss.
+    (attack,) = report_of(stopped(watch, streams, schedule, first + 1, 5_900_000), [], {})["attacks"]
+    assert attack["sent"] == 1 and attack["recall"] is None
+
+
+def test_of_a_run_that_was_stopped_at_once_no_rate_is_said() -> None:
+    streams, schedule, watch = begun()
+    for after_us in (-400_000, 300_000):
+        document = report_of(stopped(watch, streams, schedule, 1, after_us), [], {})
+        assert document["sent"]["records_per_s"] is document["out"]["records_per_s"] is None
+        assert document["lag_records"]["slope_per_s"] is None and document["seconds"] == max(0, after_us / 1e6)
+        assert "| taken by Kafka | 1 | – |" in markdown(document)
+
+
+def test_incidents_without_a_record_of_an_attack_are_counted_and_so_are_pages() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    attacks = streams[0].attacks(numbers)
+    quiet, scan = int(numbers[attacks < 0][5]), int(numbers[attacks >= 0][0])
+    watch.take(ALERTS, alert([quiet], "quiet"), START_US)
+    watch.take(ALERTS, alert([quiet], "false page", disposition="page"), START_US)
+    watch.take(ALERTS, alert([quiet], "later a scan"), START_US)
+    watch.take(ALERTS, alert([quiet, scan], "later a scan", disposition="page"), START_US)
+    run = finished(watch, streams, schedule, len(numbers))
+    out = report_of(run, [], {})["out"]
+    assert (out["incidents"], out["pages"]) == (3, 2) and out["learning_event_s"] is None
+    assert out["without_attack"] == {"incidents": 2, "pages": 1}
+    text = markdown(report_of(run, [], {}))
+    assert "incidents: 3, pages among them: 2. Without a record of an attack: 2 incidents, 1 pages." in text
+    assert "new to them" not in text
+    text = markdown(report_of(replace(run, learning_s=(9_000, 12_000)), [], {}))
+    assert "event time only, 2.5 to 3.3 hours: much" in text
+
+
+def test_rates_that_compare_are_of_the_same_seconds() -> None:
+    streams, schedule, watch = begun()
+    run = finished(watch, streams, schedule, 40_000)
+    run.seen.series = [(START_US + at * 250_000, at * 1_000) for at in range(41)]
+    document = report_of(run, [], {})
+    assert document["out"]["records_per_s"] == document["sent"]["records_per_s_after_warm_up"] == 4_000
+    said = "In 9 s after the warm-up, until the last was sent: 4,000.0 records a second were scored or rejected"
+    assert said in markdown(document)
+
+
+def test_that_nothing_was_asked_for_that_others_worked_and_that_kafka_was_away_is_said() -> None:
+    streams, schedule, watch = begun()
+    numbers = all_numbers(streams[0], schedule)
+    watch.take(SCORED, rows(schedule, streams[0], numbers), START_US + SECONDS)
+    run = finished(watch, streams, schedule, len(numbers))
+    text = markdown(report_of(run, [], {}))
+    assert "No objective was asked for (--slo); nothing is lost or doubled." in text and "reached" not in text
+    assert "All objectives hold; nothing" in markdown(report_of(run, [objective_of("p99=20s")], {}))
+    run.sent.note(KafkaError(KafkaError._TRANSPORT))
+    assert run.sent.kafka_away_us == 0
+    run.sent.note(KafkaError(KafkaError._ALL_BROKERS_DOWN))
+    run.sent.kafka_away_us = START_US + 2_500_000
+    here = {"cores": 2, "memory_gib": None, "load_before": 3.5, "python": "3.11", "forebay": "0.1.0", "started_us": 0}
+    text = markdown(report_of(run, [], {}) | {"machine": here, "other_work_cores": 0.3})
+    assert "Everything else on this machine took 0.30 cores meanwhile." in text
+    assert "Kafka could not be reached at 2.5 s" in text
+
+
 def test_rows_of_others_are_left_aside() -> None:
     streams, schedule, watch = begun()
     numbers = all_numbers(streams[0], schedule)[:50]
     others = pa.array(["else"] * 50)
     watch.take(SCORED, rows(schedule, streams[0], numbers, site=others), START_US)
     watch.take(ALERTS, alert([1], site="else"), START_US)
-    assert watch.seen.records == 0 and watch.seen.incidents == 0
+    assert watch.seen.records == 0 and not watch.seen.incidents
 
 
 def test_an_attack_is_found_by_an_alert_that_holds_a_record_of_it() -> None:
@@ -154,7 +232,7 @@ def test_an_attack_is_found_by_an_alert_that_holds_a_record_of_it() -> None:
         **{"delay_ms_median": 700.0, "delay_ms_max": 700.0},
     }
     # The quiet record was due in the warm-up.
-    assert watch.seen.incidents == 2 and watch.seen.latencies[ALERTS].count == 1
+    assert len(watch.seen.incidents) == 2 and watch.seen.latencies[ALERTS].count == 1
 
 
 def test_an_attack_while_the_sensor_learns_is_no_miss() -> None:

@@ -1,8 +1,11 @@
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from loadtest.plants.generated.attacks import ATTACKS
 from loadtest.workload.objectives import ObjectiveError, objective_of
 from loadtest.workload.scenario import Outage, ScenarioError, read_scenario, scenario_of, shipped
 
@@ -37,8 +40,13 @@ def test_a_file_of_ones_own(tmp_path: Path) -> None:
         ({**PLANT, "sites": 10_000, "sensors": 2}, "expected at most 10000 in all"),
         ({**PLANT, "attack_at": float("nan")}, "attack_at: got 'nan', expected a number from 0 to 1"),
         ({**PLANT, "title": "a\x1b[2Jb"}, "title: got"),
-        ({**PLANT, "speed": 3}, "got 'speed', expected only keys that docs/load.md names"),
-        ({"plant": {"attacks": ["flood", "worm"]}}, "attacks: got"),
+        ({**PLANT, "speed": 3}, "got 'speed', expected only title, plant, capture, sites, sensors, seeds, in_step,"),
+        (
+            {"plant": {"hour": 3}},
+            "plant: got 'hour', expected only size, from_hour, hours, operations, attacks,",
+        ),
+        ({**PLANT, "x" * 1_000: 3}, "got 'xxx"),
+        ({"plant": {"attacks": ["flood", "worm"]}}, "attacks: got 'worm', expected only names of "),
         ({"plant": {"attacks": "flood"}}, "attacks: got"),
         ({"plant": {"hours": 0.1}}, "hours: got '0.1'"),
         ({"plant": {"copies": 201}}, "copies: got '201', expected a whole number from 1 to 200"),
@@ -53,6 +61,14 @@ def test_what_is_no_scenario_is_refused_with_the_reason(document: dict[str, Any]
         scenario_of(document, "some", "some.toml")
     assert said in str(refused.value) and str(refused.value).startswith("some.toml")
     assert len(str(refused.value)) < 600 and str(refused.value).isprintable()
+
+
+def test_the_example_of_the_page_is_a_scenario_and_the_page_names_every_attack() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "load.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    scenario = scenario_of(tomllib.loads(example), "mine", "docs/load.md")
+    assert scenario.plant is not None and scenario.plant.attacks and scenario.outage is not None
+    assert [name for name in ATTACKS if f"`{name}`" not in page] == []
 
 
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -109,6 +109,49 @@ def test_more_flows_never_need_less(flows: float, sensors: int, days: float) -> 
     assert more.partitions & (more.partitions - 1) == 0
 
 
+@given(st.floats(0.01, 1e6), st.integers(1, 2_000), st.integers(1, 5))
+def test_no_stage_has_more_workers_than_partitions_or_sensors(flows: float, sensors: int, replicas: int) -> None:
+    sizing = size(Wanted(flows, sensors, 90, replicas), FIGURES, DAYS, MAX_SENSORS)
+    one = size(Wanted(flows, sensors, 90), FIGURES, DAYS, MAX_SENSORS).stages["broker"]
+    for name in set(STAGES):
+        assert sizing.stages[name].workers <= min(sizing.partitions, sensors)
+    assert sizing.stages["retrain"].workers == 1
+    broker = sizing.stages["broker"]
+    assert broker.workers == replicas and broker.memory_mib == replicas * one.memory_mib
+    assert broker.cores == pytest.approx(replicas * one.cores, abs=0.01)
+
+
+def test_what_no_worker_carries_is_said_with_what_to_do() -> None:
+    assert sized(5_000).too_much == ()
+    (said,) = sized(30_000, 1).too_much
+    assert "score 1.50, where 0.5 are to be" in said and "divide the traffic among 3 sensors or more" in said
+    assert sized(30_000, 1).stages["score"].workers == 1 and sized(30_000, 3).too_much == ()
+    large = size(Wanted(1e6, 1, 90, 3), FIGURES, DAYS, MAX_SENSORS)
+    assert "retrain is one worker and would use" in large.too_much[1]
+
+
+def shown_by(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["forebay", "size", *words])
+    with pytest.raises(SystemExit):
+        main()
+    return capsys.readouterr().err
+
+
+def test_rates_below_one_and_what_kafka_holds_for_how_long(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = shown_by(capsys, monkeypatch, "--flows", "0.001/s", "--replicas", "3")
+    assert text.startswith("0.001 flows/s of 1 sensor,") and "3 brokers, " in text
+    assert "for as long as its topics are retained, whatever --keep says (days: raw 7, flows 3," in text
+
+
+@pytest.mark.parametrize("keep", ["90", "0", "", "90w"])
+def test_a_time_without_a_unit_is_refused(
+    keep: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "a number and a unit" in " ".join(shown_by(capsys, monkeypatch, "--flows", "1", "--keep", keep).split())
+
+
 def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["forebay", "size", "--flows", "5000/s", "--sensors", "40", "--keep", "90d"])
     with pytest.raises(SystemExit) as ended:
