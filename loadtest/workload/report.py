@@ -178,7 +178,7 @@ def _after_warm_up(run: Finished) -> tuple[float | None, float | None, float | N
     clock, taken = np.array(run.acknowledged, np.int64).T
     first, last = np.interp((points[0][0], points[-1][0]), clock, taken, left=0)
     over_s = over_us / 1e6
-    return round((points[-1][1] - points[0][1]) / over_s, 1), round((last - first) / over_s, 1), round(over_s, 1)
+    return round((points[-1][1] - points[0][1]) / over_s, 1), round(float(last - first) / over_s, 1), round(over_s, 1)
 
 
 def markdown(report: dict[str, Any]) -> str:

@@ -185,6 +185,7 @@ def test_rates_that_compare_are_of_the_same_seconds() -> None:
     run.seen.series = [(START_US + at * 250_000, at * 1_000) for at in range(41)]
     document = report_of(run, [], {})
     assert document["out"]["records_per_s"] == document["sent"]["records_per_s_after_warm_up"] == 4_000
+    assert orjson.loads(orjson.dumps(document)) == document
     said = "In 9 s after the warm-up, until the last was sent: 4,000.0 records a second were scored or rejected"
     assert said in markdown(document)
 
