@@ -146,7 +146,7 @@ def _print_disorder(found: "Disorder", settings: Settings) -> None:
         return
     print_plain(
         f"{found.site}/{found.sensor}: {found.late:,} of {found.flows:,} flows would come late "
-        f"({found.late / found.flows:.1%}), {duration(found.lateness_us)} are allowed: 99% come within "
+        f"({found.late / found.flows:.1%}) by a lateness of {duration(found.lateness_us)}: 99% come within "
         f"{duration(found.within_us)} of a later one, all within {duration(found.most_us)}"
     )
     if found.late > MUCH * found.flows:

@@ -120,7 +120,7 @@ def late_remarks(name: SensorName, found: LateFlows | None, settings: Settings) 
         return []
     what = (
         f"{found.late:,} of its last {found.flows:,} flows came late ({found.share:.1%}), up to "
-        f"{duration(found.latest_us)} after a later one, {duration(found.lateness_us)} are allowed: its baseline "
+        f"{duration(found.latest_us)} after a later one, by a lateness of {duration(found.lateness_us)}: its baseline "
         "learnt nothing from them"
     )
     return [Remark(what, late_remedy(name[0], found.proposed_us, settings))]

@@ -58,7 +58,7 @@ def test_what_is_proposed_takes_ninety_nine_of_a_hundred(ends: list[int], latene
 def test_a_remark_says_how_many_how_late_and_what_to_set() -> None:
     (remark,) = late_remarks(NAME, found(), settings())
     assert remark.what.startswith(
-        "60 of its last 200 flows came late (30.0%), up to 4 min 48 s after a later one, 2.0 s"
+        "60 of its last 200 flows came late (30.0%), up to 4 min 48 s after a later one, by a lateness of"
     )
     assert remark.remedy.startswith("set FOREBAY_LATENESS_US=290000000 and FOREBAY_IDLE_US=290000000, and start again")
 
