@@ -2,8 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer
@@ -12,6 +12,7 @@ from confluent_kafka.admin import AdminClient
 from pipeline.contracts.envelope import MessagePosition
 from pipeline.errors import KafkaUnreachable, Misconfigured
 from pipeline.runtime.kafka import security, watchdog
+from pipeline.runtime.kafka.errors import refused_request
 from pipeline.runtime.kafka.sessions import heartbeat_s, session_timeout_s
 from pipeline.runtime.telemetry import log
 from pipeline.settings import Settings
@@ -188,15 +189,28 @@ def require_broker(settings: Settings, timeout_s: float = 10.0) -> None:
                 raise unreachable(settings, error) from error
 
 
+@contextmanager
+def asking(settings: Settings, what: str) -> Iterator[None]:
+    """Turn an error of Kafka's, for a command that asks for `what`, into ours, which names it and whom was asked."""
+    try:
+        yield
+    except KafkaException as error:
+        raise refused_request(error.args[0], f"{what}, asked of Kafka at {settings.bootstrap}") from error
+
+
 def unreachable(settings: Settings, error: Exception) -> KafkaUnreachable | Misconfigured:
     """The error to show where Kafka does not answer; Misconfigured where only one of us speaks TLS."""
     contradiction = security.contradiction(settings)
     if contradiction:
         return Misconfigured(contradiction)
-    return KafkaUnreachable(
-        f"Kafka at {settings.bootstrap} does not answer ({error}); "
-        "start one with `forebay broker up`, or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
-    )
+    return KafkaUnreachable(f"Kafka at {settings.bootstrap} does not answer ({error}); {how_to_start(settings)}")
+
+
+def how_to_start(settings: Settings) -> str:
+    """What to do where no Kafka answers: `forebay up` where it ran in this folder and nobody named another Kafka."""
+    ran_here = "bootstrap" not in settings.model_fields_set and settings.run_folder.is_dir()
+    start = "start it with `forebay up`" if ran_here else "start one with `forebay broker up`"
+    return f"{start}, or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
 
 
 def position_of(message: Message) -> MessagePosition:

@@ -63,6 +63,10 @@ _CODES: dict[Kind, tuple[int, ...]] = {
         KafkaError.NETWORK_EXCEPTION,
         KafkaError.BROKER_NOT_AVAILABLE,
         KafkaError.LEADER_NOT_AVAILABLE,
+        # A broker that ends or starts and knows an older or a newer leader than the client does.
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.COORDINATOR_NOT_AVAILABLE,
         KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
@@ -162,6 +166,22 @@ def fenced(stage: str, instance: str, error: KafkaError) -> Fenced:
     )
 
 
+def refused_request(error: KafkaError, where: str) -> ForebayError:
+    """The error of ours for an error of Kafka's that ends a command which only asked: nothing of it is left halfway.
+
+    where : what was asked, and of whom
+    """
+    kind = kind_of(error)
+    if kind is Kind.FENCED or must_stop(error, where) is not None:
+        return typed(error, where, "")
+    if kind in (Kind.PASSES, Kind.AWAY):
+        return _away(error, where)
+    return Failed(
+        f"{where}: got {error.str()}, expected an answer; ask again, `forebay doctor` looks at the connection and the "
+        "topics"
+    )
+
+
 def typed(error: KafkaError, where: str, instance: str) -> ForebayError:
     """The error of ours, with exit code and remedy, for an error of Kafka's that ends a command."""
     stopping = must_stop(error, where)
@@ -171,9 +191,11 @@ def typed(error: KafkaError, where: str, instance: str) -> ForebayError:
     if kind is Kind.FENCED:
         return fenced(where, instance, error)
     if kind in (Kind.PASSES, Kind.AWAY):
-        return KafkaUnreachable(
-            f"{where}: Kafka does not answer ({error.str()}); `forebay doctor` looks at the connection"
-        )
+        return _away(error, where)
     return Failed(
         f"{where}: Kafka's answer was {error}; the position is unmoved: start it again, or look at the broker"
     )
+
+
+def _away(error: KafkaError, where: str) -> KafkaUnreachable:
+    return KafkaUnreachable(f"{where}: Kafka does not answer ({error.str()}); `forebay doctor` looks at the connection")

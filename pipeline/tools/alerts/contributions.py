@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 MAX_FLOWS = 256
 """Flows that are explained: a second's work. An incident lists its first 1,024."""
 SHOWN_FEATURES = 2
+IDENTITY = "identity"
+"""The group of features about hardware addresses; all 0 where none is known, as where nothing changed."""
+NO_CHANGE = "no device's address was seen to change, or no hardware addresses are known"
 LEAST_SHARE = 0.01
 """Groups below this share of the largest are left out."""
 
@@ -44,27 +47,7 @@ def explain(alert: Mapping[str, Any], model: "Model", features: npt.NDArray[np.f
     about = alert["unmapped"]
     origin = f"{about['site']}/{about['sensor']}"
     found = contributions(model, origin, features)
-    by_feature, titles = found.by_feature.mean(axis=0), group_titles()
-    described = model.document["features"]
-    numbers: dict[str, list[int]] = {}
-    for number, feature in enumerate(described):
-        numbers.setdefault(str(feature["group"]), []).append(number)
-    groups: list[dict[str, Any]] = [
-        {
-            "group": group,
-            "title": titles.get(group, group),
-            "log_odds": float(by_feature[members].sum()),
-            "features": [
-                {
-                    "feature": described[number]["name"],
-                    "label": described[number]["label"],
-                    "log_odds": float(by_feature[number]),
-                }
-                for number in sorted(members, key=lambda number: (-abs(by_feature[number]), number))[:SHOWN_FEATURES]
-            ],
-        }
-        for group, members in numbers.items()
-    ]
+    groups = _groups(model, features, found.by_feature.mean(axis=0))
     largest = max(abs(group["log_odds"]) for group in groups)
     shown = [group for group in groups if abs(group["log_odds"]) >= LEAST_SHARE * largest]
     return {
@@ -77,6 +60,33 @@ def explain(alert: Mapping[str, Any], model: "Model", features: npt.NDArray[np.f
         "from_distance": float(found.distance.mean()),
         "groups": sorted(shown, key=lambda group: -group["log_odds"]),
     }
+
+
+def _groups(
+    model: "Model", features: npt.NDArray[np.float32], by_feature: npt.NDArray[np.float64]
+) -> list[dict[str, Any]]:
+    """What each group of the model's features adds, by what each feature (F,) does, for flows (n, F)."""
+    titles, described = group_titles(), model.document["features"]
+    numbers: dict[str, list[int]] = {}
+    for number, feature in enumerate(described):
+        numbers.setdefault(str(feature["group"]), []).append(number)
+    groups = []
+    for group, members in numbers.items():
+        nothing_seen = group == IDENTITY and not features[:, members].any()
+        strongest = sorted(members, key=lambda number: (-abs(by_feature[number]), number))[:SHOWN_FEATURES]
+        said = [] if nothing_seen else [(number, described[number]) for number in strongest]
+        groups.append(
+            {
+                "group": group,
+                "title": NO_CHANGE if nothing_seen else titles.get(group, group),
+                "log_odds": float(by_feature[members].sum()),
+                "features": [
+                    {"feature": each["name"], "label": each["label"], "log_odds": float(by_feature[number])}
+                    for number, each in said
+                ],
+            }
+        )
+    return groups
 
 
 def member_features(

@@ -40,15 +40,16 @@ def alerts(
 ) -> Iterator[dict[str, Any] | None]:
     """New alerts as they stand in the topic; with `follow` without end, and None whenever nothing arrives for a moment.
 
-    Failed where the topic does not exist, or cannot be read to its end in time.
+    Failed where the topic does not exist, KafkaUnreachable where it cannot be read to its end in time.
     """
     topic, stop, seen = settings.topics.alerts, stop or Stop(), Seen()
     reader = clients.reader(settings, "alert-tail", **tail.EOF_EVENTS)
     try:
-        ends = tail.ends(settings, topic, tail.partitions_of(reader, topic))
-        reader.assign([TopicPartition(topic, number, 0 if from_start else end) for number, end in ends.items()])
-        if from_start:
-            yield from _new(tail.read_to(reader, topic, ends), seen)
+        with clients.asking(settings, f"topic {topic}"):
+            ends = tail.ends(settings, topic, tail.partitions_of(reader, topic))
+            reader.assign([TopicPartition(topic, number, 0 if from_start else end) for number, end in ends.items()])
+            if from_start:
+                yield from _new(tail.read_to(reader, topic, ends), seen)
         while follow and not stop.requested:
             came = reader.consume(500, POLL_S)
             yield from _new((message for message in came if message.error() is None), seen)

@@ -104,15 +104,18 @@ def account(
     stop = Stop().listen()
     names = ["site", "sensor", "sent", "accepted", "rejected", "late", "open", "on_its_way"]
     live = Live(console=people, auto_refresh=False, transient=False)
-    with Ledger(settings, kafka) as ledger, nullcontext() if as_json else live:
+    with Ledger(settings, kafka) as ledger, live if follow and not as_json else nullcontext():
         while True:
             document = ledger.refresh()
-            if not as_json:
-                table = _table(
-                    [name.replace("_", " ") for name in names],
-                    [[row[name] for name in names] for row in document["sensors"]],
-                )
-                live.update(Group(table, *shown(document["before_kafka"])), refresh=True)
+            table = _table(
+                [name.replace("_", " ") for name in names],
+                [[row[name] for name in names] for row in document["sensors"]],
+            )
+            text = Group(table, *shown(document["before_kafka"]))
+            if follow and not as_json:
+                live.update(text, refresh=True)
+            else:
+                say(text, as_json)
             if as_json or not follow:
                 emit(document)
             if not follow or not stop.wait(every):

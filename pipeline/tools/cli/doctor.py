@@ -19,6 +19,7 @@ from rich.table import Column, Table
 
 from pipeline.errors import ForebayError, Usage
 from pipeline.runtime.kafka import security
+from pipeline.runtime.kafka.clients import how_to_start
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, cache_folder, kafka_home
 from pipeline.tools.broker import answer, local
@@ -168,7 +169,7 @@ def kafka(settings: Settings, stage: str | None) -> Iterator[Finding]:
         problem, _, remedy = contradiction.partition("; ")
         if not contradiction:
             problem = f"{settings.bootstrap} does not answer"
-            remedy = "`forebay broker up` starts one; or name yours with --bootstrap or FOREBAY_BOOTSTRAP"
+            remedy = how_to_start(settings)
         yield Finding("Kafka", "fail", problem, remedy)
         yield Finding("topics", "warn", "not checked without Kafka")
         yield from model(settings, None)

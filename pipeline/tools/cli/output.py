@@ -14,7 +14,7 @@ from rich.segment import Segment
 from rich.text import Text
 
 from pipeline.errors import ForebayError, Misconfigured
-from pipeline.runtime.kafka.errors import typed
+from pipeline.runtime.kafka.errors import refused_request
 from pipeline.runtime.terminal import printable
 from pipeline.settings import load_settings
 from pipeline.tools.cli import folders
@@ -74,7 +74,7 @@ def guard() -> Iterator[None]:
     except ForebayError as error:
         fail(str(error), error.exit_code)
     except KafkaException as error:
-        known = typed(error.args[0], "Kafka", "")
+        known = refused_request(error.args[0], "Kafka")
         fail(str(known), known.exit_code)
     except ModuleNotFoundError as error:
         if (error.name or "").split(".")[:2] != ["models", "lab"]:

@@ -26,7 +26,8 @@ class NoticesReader:
         self._topic = settings.topics.baselines
         self._consumer: Consumer = clients.reader(settings, "sensors", **tail.EOF_EVENTS)
         try:
-            self._ends = tail.ends(settings, self._topic, tail.partitions_of(self._consumer, self._topic))
+            with clients.asking(settings, f"topic {self._topic}"):
+                self._ends = tail.ends(settings, self._topic, tail.partitions_of(self._consumer, self._topic))
         except BaseException:
             self._consumer.close()
             raise

@@ -1,10 +1,14 @@
 """The one table of Kafka's errors: each kind its own exit code and remedy."""
 
+from pathlib import Path
+
 import pytest
 from confluent_kafka import KafkaError, KafkaException
 
 from pipeline.errors import Failed, Fenced, ForebayError, KafkaDenied, KafkaUnreachable, MessageTooLarge, PositionLost
+from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.errors import KINDS, Kind, kind_of, records, typed
+from pipeline.settings import load_settings
 
 
 @pytest.mark.parametrize(
@@ -30,6 +34,31 @@ def test_every_kind_has_its_exit_code_and_its_remedy(
     assert error.exit_code == exit_code
     assert remedy in str(error)
     assert str(error).startswith("ingest: ")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (KafkaError.UNKNOWN_LEADER_EPOCH, KafkaUnreachable),
+        (KafkaError._TIMED_OUT, KafkaUnreachable),
+        (KafkaError.INVALID_CONFIG, Failed),
+        (KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaDenied),
+    ],
+)
+def test_a_command_that_asks_is_told_what_it_asked_and_of_whom(code: int, expected: type[ForebayError]) -> None:
+    settings = load_settings(bootstrap="kafka.example:9")
+    with pytest.raises(expected) as raised, clients.asking(settings, "topic alerts"):
+        raise KafkaException(KafkaError(code))
+    says = str(raised.value)
+    assert says.startswith("topic alerts, asked of Kafka at kafka.example:9: ")
+    assert "unmoved" not in says and "KafkaError{" not in says
+
+
+def test_forebay_up_is_the_remedy_where_it_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FOREBAY_BOOTSTRAP", raising=False)
+    for folder, remedy in ((tmp_path, "`forebay up`"), (tmp_path / "none", "`forebay broker up`")):
+        assert remedy in clients.how_to_start(load_settings(run_folder=folder))
+    assert "`forebay broker up`" in clients.how_to_start(load_settings(run_folder=tmp_path, bootstrap="elsewhere:1"))
 
 
 def test_a_fatal_error_is_a_fence_where_it_says_so() -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from models.serving.model import Model
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.query import run
 from pipeline.errors import Usage
 from pipeline.featurize.feature_sets import FEATURE_SETS
-from pipeline.tools.alerts.contributions import explain, group_titles, member_features
+from pipeline.tools.alerts.contributions import NO_CHANGE, explain, group_titles, member_features
 from pipeline.tools.cli.alert_explain import _page
 from pipeline.tools.cli.output import people
 from tests.archive.plant import feed, random_log, wire
@@ -65,6 +66,17 @@ def test_groups_add_up_and_come_with_what_adds_most_first() -> None:
         for part in _page(document):
             people.print(part)
     assert "the flow itself" in shown.get()
+
+
+def test_no_device_is_said_to_change_its_address_where_none_did() -> None:
+    """All features of the group are 0 where no hardware address is known, and may differ from a usual flow's."""
+    document = {**tiny.model().document}
+    document["features"] = [{**each, "group": "identity"} for each in document["features"]]
+    model = Model(document, tiny.model().weights)
+    [group] = explain(alert([]), model, np.zeros((3, 6), np.float32))["groups"]
+    assert group["title"] == NO_CHANGE and group["features"] == [] and group["log_odds"] != 0
+    [group] = explain(alert([]), model, np.ones((3, 6), np.float32))["groups"]
+    assert group["title"] == "which device has which address" and group["features"]
 
 
 def test_a_sensor_without_a_calibration_is_said_to_have_none() -> None:

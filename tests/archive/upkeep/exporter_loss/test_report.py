@@ -112,6 +112,7 @@ def test_it_is_said_beside_the_proof_and_fails_nothing(tmp_path: Path) -> None:
     assert not exporter["exact"] and "templates" in exporter["why"][0]
     for command in ("verify", "account"):
         shown = CliRunner().invoke(app, [command, "--archive", str(tmp_path), "--no-kafka"])
+        assert shown.stderr.endswith("\n")
         assert shown.exit_code == 0
         document = orjson.loads(shown.stdout.splitlines()[-1])
         assert document["before_kafka"] == proof["before_kafka"]
