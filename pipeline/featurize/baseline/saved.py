@@ -17,7 +17,7 @@ from pipeline.featurize.baseline.address_names import NOT_NOTED, AddressNames
 from pipeline.featurize.baseline.coordinates import WIDTH
 from pipeline.featurize.baseline.keys import KIND_SHIFT, OUTSIDE
 from pipeline.featurize.baseline.kinds import FEATURES, MOST_KINDS, MOST_USUAL, Kinds
-from pipeline.featurize.baseline.learning import BINS, BLOCK, CLOCK, PHASE
+from pipeline.featurize.baseline.learning import BINS, BLOCK, CLOCK, MOST_S, PHASE
 from pipeline.featurize.baseline.phases import HISTORY, Blocks
 from pipeline.featurize.baseline.recurrence import (
     BLOCKS,
@@ -176,14 +176,13 @@ def baseline_in(arrays: Mapping[str, Array]) -> Baseline:
     kinds[:usual] = _unpacked(arrays["kinds.cells"][:usual], block, _KIND_WORDS)
     kinds[usual:known] = _unpacked(arrays["kinds.cells"][usual:], block, _OTHER_KIND_WORDS)
     kinds[:usual, USUAL] = 1
-    if "kinds.more_related" in arrays:
-        kinds[usual:known, RELATED] |= arrays["kinds.more_related"] << _RELATED_BITS
-        if not 0 <= kinds[:, RELATED].min() <= kinds[:, RELATED].max() <= len(keys):
-            raise ValueError(f"a kind's relation {kinds[:, RELATED].max()} of {len(keys)}")
+    kinds[usual:known, RELATED] = _related_in(kinds[usual:known, RELATED], arrays, len(keys))
     cells = np.zeros((max(len(keys), 1) + 1, CELLS), np.int32)
     cells[1 : len(keys) + 1] = _unpacked(arrays["relations.cells"], block, _RELATION_WORDS)
     cells[1 : len(keys) + 1, MADE_BY] = arrays["relations.ends"] >> _MADE_BY_SHIFT
     names = _names(arrays[_NAMES])
+    if len(names) > _MOST_SHORT and "relations.more_ends" not in arrays:
+        raise ValueError(f"{len(names)} names without relations.more_ends, expected {_MOST_SHORT} at most")
     ends = np.zeros((len(cells), ENDS), np.uint64)
     more_ends = arrays.get("relations.more_ends", np.zeros(len(keys), np.int32))
     ends[1 : len(keys) + 1] = _ends_in(arrays["relations.ends"], more_ends, list(names))
@@ -208,9 +207,13 @@ def _expect_counts(arrays: Mapping[str, Array]) -> None:
     of_kind = {known, len(arrays["kinds.points"]), len(arrays["kinds.cells"])}
     if len(of_kind) > 1 or known > MOST_KINDS or not 0 <= usual <= min(known, MOST_USUAL):
         raise ValueError(f"{sorted(of_kind)} kinds, {usual} usual, expected {MOST_KINDS} and {MOST_USUAL} at most")
+    if (added := int(arrays["kinds.counts"][of_kinds.ADDED])) < 0:
+        raise ValueError(f"{added} new kinds, expected 0 or more: there is memory for those of one block")
     of_relation = {len(arrays[f"relations.{name}"]) for name in ("keys", "cells", "ends")}
     if len(of_relation) > 1 or max(of_relation) > MOST_RELATIONS:
         raise ValueError(f"{sorted(of_relation)} relations, expected {MOST_RELATIONS} at most")
+    if (distinct := len(np.unique(arrays["relations.keys"]))) < max(of_relation):
+        raise ValueError(f"{max(of_relation)} relations of {distinct} keys, expected one of each")
     beside = {
         "relations.more_ends": len(arrays["relations.keys"]),
         "kinds.more_related": known - usual,
@@ -221,8 +224,18 @@ def _expect_counts(arrays: Mapping[str, Array]) -> None:
     if "relations.room" in arrays and not LEAST_ROOM < arrays["relations.room"][0] <= MOST_RELATIONS:
         raise ValueError(f"room for {arrays['relations.room'][0]} relations, expected {MOST_RELATIONS} at most")
     Phase(int(arrays["clock"][PHASE]))
-    if arrays["clock"][BLOCK] < 0:
-        raise ValueError(f"block {arrays['clock'][BLOCK]}, expected 0 or more")
+    if not 0 <= arrays["clock"][BLOCK] <= MOST_S:
+        raise ValueError(f"block {arrays['clock'][BLOCK]}, expected 0 to {MOST_S}: none is shorter than a second")
+
+
+def _related_in(short: npt.NDArray[np.int32], arrays: Mapping[str, Array], relations: int) -> npt.NDArray[np.int64]:
+    """Whole numbers of the relations of kinds that are not usual; ValueError where there is no such relation."""
+    related: npt.NDArray[np.int64] = short.astype(np.int64)
+    if "kinds.more_related" in arrays:
+        related |= arrays["kinds.more_related"].astype(np.int64) << _RELATED_BITS
+    if len(related) and not 0 <= related.min() <= related.max() <= relations:
+        raise ValueError(f"a kind's relation {related.min()} or {related.max()} of {relations}")
+    return related
 
 
 def _packed(cells: npt.NDArray[np.int32], block: int, words: Words) -> npt.NDArray[np.int32]:

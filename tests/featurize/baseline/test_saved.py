@@ -152,6 +152,7 @@ DAMAGED = {
     "more kinds than points": _changed("kinds.counts", _set(0, 400)),
     "more usual kinds than kinds": _changed("kinds.counts", _set(1, 400)),
     "fewer than no usual kinds": _changed("kinds.counts", _set(1, -1)),
+    "fewer than no new kinds": _changed("kinds.counts", _set(2, -1)),
     "relations without cells": _changed("relations.cells", lambda array: array[:-1]),
     "relations without ends": _changed("relations.ends", lambda array: array[1:]),
     "too many relations": lambda arrays: {
@@ -159,6 +160,7 @@ DAMAGED = {
         **{name: np.resize(arrays[name], (MOST_RELATIONS + 1, *arrays[name].shape[1:])) for name in arrays
            if name in ("relations.keys", "relations.cells", "relations.ends")},
     },
+    "a relation twice": _changed("relations.keys", lambda array: array[[1, *range(1, len(array))]]),
     "an end that is no name": _changed("relations.ends", lambda array: array | np.uint64(0x3FF << 38)),
     "room for less than the least": lambda arrays: {**arrays, "relations.room": np.array([LEAST_ROOM])},
     "room for more than the most": lambda arrays: {**arrays, "relations.room": np.array([MOST_RELATIONS + 1])},
@@ -172,8 +174,16 @@ DAMAGED = {
     "a kind's relation that is none": lambda arrays: {
         **arrays, "kinds.more_related": np.full(np.diff(arrays["kinds.counts"][[1, 0]]), 1 << 5, np.int32)
     },
+    "a kind's relation that is none, in few bits": _changed("kinds.cells", lambda array: array | (0xFFF << 16)),
+    "further bits of a kind's relation beyond its number": lambda arrays: {
+        **arrays, "kinds.more_related": np.full(np.diff(arrays["kinds.counts"][[1, 0]]), 1 << 20, np.int32)
+    },
+    "more names than ends have bits for": lambda arrays: {
+        **arrays, "book": np.frombuffer("\n".join(f"10.9.{n >> 8}.{n & 255}" for n in range(1_100)).encode(), np.uint8)
+    },
     "a phase that is none": _changed("clock", _set(PHASE, 9)),
     "a block before the first": _changed("clock", _set(BLOCK, -1)),
+    "a block after the last": _changed("clock", _set(BLOCK, 1 << 31)),
     "names that are no text": _changed("book", lambda array: np.full(9, 0xFF, np.uint8)),
 }  # fmt: skip
 
