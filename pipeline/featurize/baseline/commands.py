@@ -48,8 +48,8 @@ COUNTED_AT_TARGET = (keys.USE, keys.WRITE, keys.CONTROL, keys.HARDWARE)
 LEFT_FREE = 64
 """Places for usual kinds of flow that accepting leaves free, a sixth: what comes back later needs some."""
 MOST_BARRED, MOST_BARRED_KINDS = 512, 64
-"""Relations and kinds of flow that stay in their tables as an attack's, a quarter and an eighth: the rest is free for
-what comes. Of more, those that came in most blocks are barred: they are nearest to becoming usual."""
+"""Relations and kinds of flow that stay in their tables as an attack's, a quarter at most and an eighth: the rest is
+free for what comes. Of more, those that came in most blocks are barred: they are nearest to becoming usual."""
 LONGEST_BLOCK_S = LONGEST_US // 1_000_000
 NOTHING = np.zeros(0, np.int64)
 
