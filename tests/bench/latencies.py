@@ -1,8 +1,8 @@
-"""Raw to flows, to scored, to alert: how long it takes at a trickle, at half load and at 90 %.
+"""Raw to flows, to scored, to alert: how long it takes at a trickle, at a quarter, half and 90 % of the load.
 
 `python -m tests.bench.latencies [--capacity N] [--seconds N]`: `forebay load run` with a system of its own for each
 rate, lateness 0 and nothing gathered on purpose, against the times at which records were due. The capacity is the rate
-of docs/performance/flow.json unless it is given. Three minutes. Writes docs/performance/latencies.json and
+of docs/performance/flow.json unless it is given. Four minutes. Writes docs/performance/latencies.json and
 latencies.svg, and the tables of the docs.
 """
 
@@ -22,7 +22,7 @@ from tests.docs.performance import read
 from tests.docs.tables import write_pages
 
 TRICKLE = 100.0
-SHARES = (0.5, 0.9)
+SHARES = (0.25, 0.5, 0.9)
 FEW, MANY = "scan", "busy-network"
 """Scenarios of the trickle and of the shares. The faster event time runs, the more often a system does what it does by
 event time: many records come from many devices. With as many at a trickle it would stand still, and nothing be learnt.
