@@ -126,7 +126,7 @@ def test_what_no_worker_carries_is_said_with_what_to_do() -> None:
     (said,) = sized(30_000, 1).too_much
     assert "score 1.50, where 0.5 are to be" in said and "divide the traffic among 3 sensors or more" in said
     assert sized(30_000, 1).stages["score"].workers == 1 and sized(30_000, 3).too_much == ()
-    large = size(Wanted(1e6, 1, 90, 3), FIGURES, DAYS, MAX_SENSORS)
+    large = size(Wanted(1e7, 1, 90, 3), FIGURES, DAYS, MAX_SENSORS)
     assert "retrain is one worker and would use" in large.too_much[1]
 
 
