@@ -187,15 +187,22 @@ def send(
         for key, headers in facts:
             mark: Headers = [("content-type", END_OF_SOURCE.encode()), *headers[1:]]
             produce(producer, topic, b"", key, mark)
-    until = time.monotonic() + FLUSH_S
-    while (waiting := len(producer)) and time.monotonic() < until:
-        producer.poll(NAP_S)
-    deliveries.answered(waiting)
-    progress(deliveries.records)
-    if waiting:
-        deliveries.refused = deliveries.refused or f"{waiting} messages without an answer after {FLUSH_S:.0f} s"
+    flush(producer, deliveries, progress)
     seconds, finished = time.monotonic() - start_s, finished and not deliveries.refused
     return Sent(deliveries.records, deliveries.messages, seconds, finished, behind, start_us, deliveries.refused)
+
+
+def flush(producer: Producer, deliveries: Deliveries, progress: Progress) -> None:
+    """Wait until each message has an answer, FLUSH_S at most: what has none then counts as refused."""
+    until_s = time.monotonic() + FLUSH_S
+    while (left := len(producer)) and time.monotonic() < until_s:
+        producer.poll(NAP_S)
+        deliveries.answered(left)
+        progress(deliveries.records)
+    deliveries.answered(left)
+    progress(deliveries.records)
+    if left:
+        deliveries.refused = deliveries.refused or f"{left} messages without an answer after {FLUSH_S:.0f} s"
 
 
 def producer_of(configuration: Mapping[str, Any], deliveries: Deliveries) -> Producer:

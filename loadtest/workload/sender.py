@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from confluent_kafka import KafkaError, Producer
 
-from loadtest.sending import END_OF_SOURCE, FLUSH_S, NAP_S, Deliveries, produce, producer_of
+from loadtest.sending import END_OF_SOURCE, NAP_S, Deliveries, flush, produce, producer_of
 from loadtest.workload.histogram import Histogram
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule
@@ -164,7 +164,9 @@ def run_load(
     generator.start()
     try:
         for part in generator.slices():
-            if not _send(part, heads, topic, producer, deliveries, sent, stopped):
+            handed_over = _handed_over(part, heads, topic, producer, deliveries, sent, stopped)
+            _note_last(part, handed_over, sent)
+            if handed_over < len(part.due_us) or stopped() or deliveries.refused:
                 break
             deliveries.answered(len(producer))
             progress(deliveries.records)
@@ -179,34 +181,11 @@ def run_load(
             names = [("site", site.encode()), ("sensor", sensor.encode())]
             mark: Headers = [("content-type", END_OF_SOURCE.encode()), *names]
             produce(producer, topic, b"", site_sensor, mark)
-    until_s = time.monotonic() + FLUSH_S
-    while (left := len(producer)) and time.monotonic() < until_s:
-        producer.poll(NAP_S)
-        deliveries.answered(left)
-        progress(deliveries.records)
+    flush(producer, deliveries, progress)
     sent.flushed_us = _now_us()
-    deliveries.answered(left)
-    sent.records, sent.messages = deliveries.records, deliveries.messages
-    sent.refused = deliveries.refused or (f"{left} messages without an answer after {FLUSH_S:.0f} s" if left else "")
+    sent.records, sent.messages, sent.refused = deliveries.records, deliveries.messages, deliveries.refused
     sent.finished = sent.finished and not sent.refused
     return sent
-
-
-def _send(
-    part: Messages,
-    heads: list[tuple[str, list[Headers]]],
-    topic: str,
-    producer: Producer,
-    deliveries: Deliveries,
-    sent: SentLoad,
-    stopped: Callable[[], bool],
-) -> bool:
-    """Send messages when they are due; False where it was stopped, or Kafka refuses."""
-    first = _handed_over(part, heads, topic, producer, deliveries, sent, stopped)
-    for sensor, message in zip(*np.unique(part.sensor[:first][::-1], return_index=True), strict=True):
-        number = int.from_bytes(part.numbers[first - 1 - message][-_NUMBER_BYTES:], "little")
-        sent.last[int(sensor)] = max(number, sent.last.get(int(sensor), 0))
-    return first == len(part.due_us) and not stopped() and not deliveries.refused
 
 
 def _handed_over(
@@ -246,6 +225,14 @@ def _handed_over(
             break
     sent.behind.add(behind[:first])
     return first
+
+
+def _note_last(part: Messages, handed_over: int, sent: SentLoad) -> None:
+    """Note the last record of each sensor among the first messages of a part."""
+    sensors, from_end = np.unique(part.sensor[:handed_over][::-1], return_index=True)
+    for sensor, message in zip(sensors.tolist(), (handed_over - 1 - from_end).tolist(), strict=True):
+        number = int.from_bytes(part.numbers[message][-_NUMBER_BYTES:], "little")
+        sent.last[sensor] = max(number, sent.last.get(sensor, 0))
 
 
 def _wait_until(due_us: int, producer: Producer, stopped: Callable[[], bool]) -> int:

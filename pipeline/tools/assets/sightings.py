@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from pipeline.contracts.group_addresses import UNSPECIFIED
 from pipeline.contracts.initiators import opened
 from pipeline.contracts.services import EPHEMERAL, is_answer, is_ephemeral, is_industrial
+from pipeline.contracts.whole_numbers import integers_of
 from pipeline.featurize.addresses import UNICAST, address_keys, outside
 
 Ints = npt.NDArray[np.int64]
@@ -146,8 +147,7 @@ class _Flows:
         column = self._rows.column(name)
         if pa.types.is_uint64(column.type):
             column = pc.min_element_wise(column, pa.scalar(MAX_COUNT, pa.uint64()))
-        values: Ints = column.cast(pa.int64()).fill_null(null).to_numpy(zero_copy_only=False)
-        return values
+        return integers_of(column, null)
 
     def _mask(self, name: str) -> Mask:
         values: Mask = self._rows.column(name).fill_null(False).to_numpy(zero_copy_only=False)
