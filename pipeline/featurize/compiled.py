@@ -12,7 +12,7 @@ from pipeline.runtime.compiled import Function, compile_uncounted, stamp_of
 # The folders and files whose functions are compiled, and those of the numbers that are compiled into them.
 _SOURCES = ("compiled.py", "addresses.py", "flow_features.py", "ordering/*.py", "windows/*.py", "baseline/*.py")
 _ELSEWHERE = (Path(hashing.__file__), Path(baseline.__file__))
-_STAMP = stamp_of([*(path for pattern in _SOURCES for path in Path(__file__).parent.glob(pattern)), *_ELSEWHERE])
+_STAMP = stamp_of(Path(__file__).parent, _SOURCES, _ELSEWHERE)
 
 
 def compiled(function: Function) -> Function:

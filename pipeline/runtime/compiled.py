@@ -10,9 +10,10 @@ from numba import njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def stamp_of(sources: Iterable[Path]) -> str:
-    """SHA-256 of source files, in the order of their paths, and of this one."""
+def stamp_of(folder: Path, patterns: Iterable[str], elsewhere: Iterable[Path]) -> str:
+    """SHA-256 of the source files of a folder and elsewhere, in the order of their paths, and of this one."""
     digest = hashlib.sha256()
+    sources = [*(path for pattern in patterns for path in folder.glob(pattern)), *elsewhere]
     for path in [*sorted(sources), Path(__file__)]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
