@@ -8,13 +8,15 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from importlib.resources import files
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.alert.distinct import of_distinct
+from pipeline.alert.distinct import Coded, of_distinct, within
 from pipeline.alert.kernel import NONE, Linked, link
 from pipeline.contracts.baseline import SHOWN, Evidence, shown_evidence
 from pipeline.contracts.group_addresses import GROUP_ADDRESS, GROUP_MAC
@@ -100,11 +102,15 @@ def clock_of(rows: pa.RecordBatch) -> Ints:
     return clock_us
 
 
-def clock_order(rows: pa.RecordBatch, not_before_us: int) -> tuple[Ints, Ints]:
-    """The order in which a sensor's rows count, and the clock of each in that order, from `not_before_us` on."""
+def clock_order(rows: pa.RecordBatch, bounds: Ints, not_before_us: Ints) -> tuple[Ints, Ints]:
+    """The order in which each of several sensors' rows count, and the clock of each in that order.
+
+    bounds: (sensors + 1,) where each sensor's rows begin. not_before_us: (sensors,) from where on its clock is.
+    """
     clock_us, on_time = clock_of(rows), rows.column("late_by_us").to_numpy() == 0
-    order = np.lexsort((np.arange(len(clock_us)), on_time, clock_us))
-    return order, np.maximum(clock_us[order], not_before_us)
+    sensor = np.repeat(np.arange(len(not_before_us)), np.diff(bounds))
+    order = np.lexsort((np.arange(len(clock_us)), on_time, clock_us, sensor))
+    return order, np.maximum(clock_us[order], not_before_us[sensor])
 
 
 def tokens_of(rows: pa.RecordBatch, grouping: Grouping) -> list[pa.Array]:
@@ -199,24 +205,69 @@ def weights_of(rows: pa.RecordBatch, grouping: Grouping) -> npt.NDArray[np.float
     return weights
 
 
-def group(
-    rows: pa.RecordBatch, clock_us: Ints, known: Sequence[Group], grouping: Grouping
-) -> tuple[Linked, list[list[str]]]:
-    """Assign each of a sensor's suspects to a group, and return which tokens each group holds afterwards.
-
-    rows: in clock order. known: groups from earlier batches, in the order they were last touched.
+class Tokens(NamedTuple):
+    """What links n rows of one sensor to others, by number. of_row: (n, T), NONE where nothing is. of_known: those that
+    groups held before. texts: by number, None for nothing.
     """
-    known_tokens = [token for each in known for token in each.tokens]
-    holders = [number for number, each in enumerate(known) for _ in each.tokens]
-    columns = tokens_of(rows, grouping)
-    encoded = pa.concat_arrays([pa.array(known_tokens, pa.string()), *columns]).dictionary_encode()
-    codes = pc.fill_null(encoded.indices, NONE).to_numpy(zero_copy_only=False).astype(np.int64)
-    holder = np.full(len(encoded.dictionary), NONE, np.int64)
-    holder[codes[: len(known_tokens)]] = np.asarray(holders, np.int64)
+
+    of_row: Ints
+    of_known: Ints
+    texts: list[str | None]
+
+
+def numbered_tokens(known: Sequence[Sequence[str]], columns: Sequence[pa.Array], bounds: Ints) -> list[Tokens]:
+    """The tokens of each sensor, numbered as they appear among what its groups held and then in each of the columns.
+
+    bounds: (sensors + 1,) where the rows of each sensor begin.
+    """
+    held, rows = [len(tokens) for tokens in known], np.diff(bounds)
+    encoded = pa.concat_arrays([pa.array([token for tokens in known for token in tokens], pa.string()), *columns])
+    encoded = encoded.dictionary_encode(null_encoding="encode")
+    sensors = range(len(known))
+    sensor = np.concatenate([np.repeat(sensors, held), *[np.repeat(sensors, rows)] * len(columns)])
+    order = np.argsort(sensor, kind="stable")
+    codes, texts = encoded.indices.to_numpy().astype(np.int64)[order], encoded.dictionary.to_pylist()
+    found = within(Coded(sensor[order], sensors), [Coded(codes, texts)])
+    tokens, start = [], 0
+    for number, (before, count) in enumerate(zip(held, rows.tolist(), strict=True)):
+        stop = start + before + count * len(columns)
+        values = found.of(number)
+        named = [texts[code] for code in codes[found.first[values]].tolist()]
+        own = found.number[start:stop] - values.start
+        if None in named:
+            own = np.where(own == named.index(None), NONE, own)
+        of_row = np.ascontiguousarray(own[before:].reshape(len(columns), count).T)
+        tokens.append(Tokens(of_row, own[:before], named))
+        start = stop
+    return tokens
+
+
+def group_sensors(
+    rows: pa.RecordBatch, clock_us: Ints, bounds: Ints, known: Sequence[Sequence[Group]], grouping: Grouping
+) -> list[tuple[Linked, list[list[str]]]]:
+    """Assign each suspect of several sensors to a group of its sensor, and of each which tokens its groups hold then.
+
+    rows: those of a sensor one behind the other in clock order, from each of `bounds` (sensors + 1,) to the next.
+    known: a sensor's groups from earlier batches, in the order they were last touched.
+    """
+    held = [[token for each in of_sensor for token in each.tokens] for of_sensor in known]
+    tokens = numbered_tokens(held, tokens_of(rows, grouping), bounds)
+    weights, starts = weights_of(rows, grouping), bounds.tolist()
+    return [
+        _group(of_sensor, tokens[number], clock_us[first:last], weights[first:last], grouping)
+        for number, (of_sensor, (first, last)) in enumerate(zip(known, pairwise(starts), strict=True))
+    ]
+
+
+def _group(
+    known: Sequence[Group], tokens: Tokens, clock_us: Ints, weights: npt.NDArray[np.float64], grouping: Grouping
+) -> tuple[Linked, list[list[str]]]:
+    holder = np.full(len(tokens.texts), NONE, np.int64)
+    holder[tokens.of_known] = [number for number, each in enumerate(known) for _ in each.tokens]
     linked = link(
         clock_us,
-        np.ascontiguousarray(codes[len(known_tokens) :].reshape(len(columns), rows.num_rows).T),
-        weights_of(rows, grouping),
+        tokens.of_row,
+        weights,
         holder,
         np.asarray([each.last_clock_us for each in known], np.int64),
         np.asarray([each.evidence for each in known], np.float64),
@@ -227,8 +278,8 @@ def group(
         grouping.max_waiting,
         grouping.max_tokens,
     )
-    tokens: list[list[str]] = [[] for _ in linked.into]
-    for number, token in zip(holder.tolist(), encoded.dictionary.to_pylist(), strict=True):
-        if number >= 0:
-            tokens[number].append(token)
-    return linked, tokens
+    held: list[list[str]] = [[] for _ in linked.into]
+    for number, token in zip(holder.tolist(), tokens.texts, strict=True):
+        if number >= 0 and token is not None:
+            held[number].append(token)
+    return linked, held

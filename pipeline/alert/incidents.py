@@ -12,7 +12,8 @@ from pipeline.alert.lone_flows import LoneFlows
 from pipeline.alert.lone_notices import lone_findings
 from pipeline.alert.ocsf import CLOSE, detection_finding
 from pipeline.alert.partition import Moved, advance_sensors
-from pipeline.alert.sensor import Change, SensorState
+from pipeline.alert.sensor import Change
+from pipeline.alert.sensor_state import SensorState
 from pipeline.alert.techniques import Meanings, shipped
 from pipeline.contracts.envelope import SensorName
 from schemas.pages import SHIPPED_PAGES, Pages

@@ -19,7 +19,8 @@ from pipeline.alert.grouping import Grouping, clock_of
 from pipeline.alert.incident import Incident
 from pipeline.alert.members import Members, members_of
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE, known_of, service_of_deed
-from pipeline.alert.sensor import NEVER_US, Left
+from pipeline.alert.sensor import Left
+from pipeline.alert.sensor_state import NEVER_US
 from pipeline.alert.techniques import Meanings
 from pipeline.alert.wording import printable_name
 from pipeline.contracts.incident_joining import DAY_US, address_of

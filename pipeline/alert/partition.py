@@ -18,24 +18,15 @@ from pipeline.alert.lone_flows import of_document as lone_of_document
 from pipeline.alert.lone_notices import lone_findings
 from pipeline.alert.notices import is_told, notice_finding
 from pipeline.alert.ocsf import as_revision, finding_of
-from pipeline.alert.sensor import (
-    NEVER_US,
-    Change,
-    Followed,
-    Left,
-    SensorState,
-    Tally,
-    advance,
-    left_by,
-    pass_watermark,
-)
+from pipeline.alert.sensor import Change, Left, SensorInput, advance_together, left_by, pass_watermark
+from pipeline.alert.sensor_state import NEVER_US, Followed, SensorState, Tally
 from pipeline.alert.site_techniques import MeaningsOf
 from pipeline.alert.techniques import shipped
 from pipeline.contracts.envelope import RowsFacts, SensorName, SensorWatermark
 from pipeline.errors import BadData, RefusedState, SchemaMismatch, SequenceGap
 from pipeline.runtime.wire import batches
 from pipeline.runtime.wire.batches import taken
-from pipeline.runtime.wire.sensors import sensors_of
+from pipeline.runtime.wire.sensors import Ints, sensors_of
 from schemas.pages import SHIPPED_PAGES, Pages
 
 BaselineOf = Callable[[str], Baseline | None]
@@ -134,25 +125,27 @@ def advance_sensors(
     pages_of: PagesOf = lambda _site: SHIPPED_PAGES,
 ) -> Moved:
     """Advance every sensor the message has rows, a watermark or an end of; sensors in the order of their names."""
-    rows_of = by_sensor(suspects)
+    if not pc.all(suspects.column("suspect")).as_py():
+        suspects = suspects.filter(suspects.column("suspect"))
+    rows_of = rows_by_sensor(suspects)
     watermark_us_of = {(site, sensor): time_us for site, sensor, time_us in watermarks}
-    ended = set(ended)
-    changes: list[Change] = []
-    tally, left = Tally(), dict[SensorName, Left]()
-    for name in sorted({**watermark_us_of, **rows_of, **dict.fromkeys(ended & sensors.keys())}):
+    ended, no_rows = set(ended), np.empty(0, np.int64)
+    inputs, passed = dict[SensorName, SensorInput](), dict[SensorName, Left]()
+    names = sorted({**watermark_us_of, **rows_of, **dict.fromkeys(ended & sensors.keys())})
+    for name in names:
         if (state := sensors.get(name)) is None:
             state = sensors[name] = SensorState()
-        rows = rows_of.get(name)
-        if rows is None and name not in ended and state.is_quiet:
+        if name not in rows_of and name not in ended and state.is_quiet:
             # Nearly every sensor of nearly every message: all that happens to it is that its clock goes on.
-            left[name] = pass_watermark(state, watermark_us_of[name])
+            passed[name] = pass_watermark(state, watermark_us_of[name])
             continue
-        rows = suspects.slice(0, 0) if rows is None else rows
-        pages = pages_of(name[0])
-        changed, happened = advance(state, rows, watermark_us_of.get(name), name in ended, grouping, pages)
+        rows, watermark_us = rows_of.get(name, no_rows), watermark_us_of.get(name)
+        inputs[name] = SensorInput(state, rows, watermark_us, name in ended, pages_of(name[0]))
+    changes, tally = list[Change](), Tally()
+    for changed, happened in advance_together(list(inputs.values()), suspects, grouping):
         changes += changed
         tally = tally.plus(happened)
-        left[name] = left_by(state, name in ended)
+    left = {name: passed[name] if name in passed else left_by(sensors[name], name in ended) for name in names}
     _forget(sensors, ended)
     return Moved(changes, tally, left)
 
@@ -172,16 +165,14 @@ def _forget(sensors: dict[SensorName, SensorState], ended: set[SensorName]) -> N
         del sensors[name]
 
 
-def by_sensor(rows: pa.RecordBatch) -> dict[SensorName, pa.RecordBatch]:
-    """The suspects among the rows, per (site, sensor), in their order."""
-    if not pc.all(rows.column("suspect")).as_py():
-        rows = rows.filter(rows.column("suspect"))
+def rows_by_sensor(rows: pa.RecordBatch) -> dict[SensorName, Ints]:
+    """Where the rows of each (site, sensor) are, in their order."""
     if not rows.num_rows:
         return {}
     names, number = sensors_of(rows)
     order = np.argsort(number, kind="stable")
     firsts = np.searchsorted(number[order], np.arange(1, len(names)))
-    return {name: taken(rows, where) for name, where in zip(names, np.split(order, firsts), strict=True)}
+    return dict(zip(names, np.split(order, firsts), strict=True))
 
 
 def expect_features(suspects: pa.RecordBatch, facts: RowsFacts, baseline_of: BaselineOf) -> None:
@@ -230,7 +221,7 @@ def restore(payload: bytes) -> PartitionState:
             raise RefusedState(
                 f"alert state: got version {facts['version']}, expected {VERSION}; run the version that wrote it"
             )
-        waiting = by_sensor(rows)
+        waiting = {name: taken(rows, where) for name, where in rows_by_sensor(rows).items()}
         sensors = {
             (str(saved["site"]), str(saved["sensor"])): SensorState(
                 clock_us=int(saved["clock_us"]),

@@ -10,7 +10,7 @@ from pipeline.alert.grouping import Grouping, load_grouping
 from pipeline.alert.manifests import Manifests
 from pipeline.alert.ocsf import ACTIVITY, CLOSE, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
-from pipeline.alert.sensor import Tally
+from pipeline.alert.sensor_state import Tally
 from pipeline.alert.site_techniques import meanings_of_sites
 from pipeline.alert.validity import require_valid
 from pipeline.contracts.class_names import UNKNOWN

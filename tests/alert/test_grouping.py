@@ -3,7 +3,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.alert.grouping import Grouping, clock_order, group, keys_of, load_grouping, tokens_of, weights_of
+from pipeline.alert.grouping import (
+    Grouping,
+    clock_order,
+    group_sensors,
+    keys_of,
+    load_grouping,
+    tokens_of,
+    weights_of,
+)
 from pipeline.alert.incident import CROWD
 from pipeline.errors import Misconfigured
 from tests.alert.oracle import Flow, incidents
@@ -43,8 +51,9 @@ def test_the_kernel_agrees_with_grouping_a_flow_at_a_time(
     batch = scored(
         [{"end_ts_us": at, "start_ts_us": 0, "src_addr": a, "dst_addr": b, "class": kind} for at, a, b, kind in rows]
     )
-    order, clock_us = clock_order(batch, 0)
-    linked, _ = group(batch.take(order), clock_us, [], grouping)
+    bounds = np.array([0, len(rows)])
+    order, clock_us = clock_order(batch, bounds, np.zeros(1, np.int64))
+    [(linked, _)] = group_sensors(batch.take(order), clock_us, bounds, [[]], grouping)
     flows = [Flow(at, (a, b), 1.0 if kind == "mitm" else 1 / count) for at, a, b, kind in rows]
     expected = incidents(flows, gap, max_open, max_waiting, max_tokens)
     final = linked.into[linked.group_of]
@@ -58,7 +67,7 @@ def test_the_kernel_agrees_with_grouping_a_flow_at_a_time(
 
 def test_a_late_flow_counts_when_it_came_not_when_it_ended() -> None:
     batch = scored([{"at": 10.0}, {"at": 3.0, "late_by_us": 7 * SECOND}, {"at": 4.0, "late_by_us": SECOND}])
-    order, clock_us = clock_order(batch, 0)
+    order, clock_us = clock_order(batch, np.array([0, 3]), np.zeros(1, np.int64))
     assert order.tolist() == [2, 1, 0]  # late ones first where the clock is the same
     assert (clock_us - START_US).tolist() == [5 * SECOND, 10 * SECOND, 10 * SECOND]
 

@@ -1,6 +1,8 @@
 from collections import Counter
+from dataclasses import replace
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.alert.grouping import Grouping
 from pipeline.alert.ocsf import CLOSE, CREATE, classification, encode
 from pipeline.alert.partition import PartitionState, advance_partition, restore, snapshot
-from pipeline.alert.sensor import NEVER_US, SensorState
+from pipeline.alert.sensor_state import NEVER_US, SensorState, Tally
 from pipeline.contracts.envelope import RowsFacts, SensorWatermark
 from pipeline.contracts.notices import LONE
 from pipeline.errors import RefusedState, SchemaMismatch, SequenceGap
@@ -58,6 +60,33 @@ def message(rows: list[tuple[int, str, str, str]], number: int) -> pa.RecordBatc
             for n, (at, a, b, sensor) in enumerate(ordered)
         ]
     )
+
+
+@pytest.mark.slow
+@settings(max_examples=40, deadline=None)
+@given(messages=st.lists(ROWS, max_size=6), link=st.sampled_from(["address", "mac", "none"]))
+def test_sensors_together_are_each_as_alone_byte_for_byte(
+    messages: list[list[tuple[int, str, str, str]]], link: str
+) -> None:
+    grouping, sensors = replace(GROUPING, link=link), ("bottom", "left")
+    together, alone = PartitionState.empty(), {sensor: PartitionState.empty() for sensor in sensors}
+    for number, rows in enumerate(messages):
+        stated, batch = facts(number, number * 4 + 4, ended=number == len(messages) - 1), message(rows, number)
+        together, events, tally, _ = advance_partition(together, batch, stated, grouping, nothing)
+        expected, happened = list[bytes](), Tally()
+        for sensor in sensors:
+            own = batch.filter(pc.equal(batch.column("sensor"), sensor))
+            watermarks = tuple(each for each in stated.watermarks if each.sensor == sensor)
+            ended = tuple(name for name in stated.ended if name[1] == sensor)
+            only = replace(stated, watermarks=watermarks, ended=ended)
+            alone[sensor], each, of_sensor, _ = advance_partition(alone[sensor], own, only, grouping, nothing)
+            expected += [encode(event) for event in each]
+            happened = happened.plus(of_sensor)
+            parts = alone[sensor].sensors | {name: of for name, of in together.sensors.items() if name[1] != sensor}
+            lone = alone[sensor].lone | {name: of for name, of in together.lone.items() if name[1] != sensor}
+            assert snapshot(replace(together, sensors=parts, lone=lone)) == snapshot(together)
+        assert sorted(encode(event) for event in events) == sorted(expected)
+        assert tally == happened
 
 
 @pytest.mark.slow

@@ -10,7 +10,8 @@ from pipeline.alert.grouping import Grouping
 from pipeline.alert.incident import Incident, as_document
 from pipeline.alert.ocsf import CLOSE, CREATE, UPDATE
 from pipeline.alert.partition import PartitionState, restore, snapshot
-from pipeline.alert.sensor import SensorState, advance
+from pipeline.alert.sensor import advance
+from pipeline.alert.sensor_state import SensorState
 from pipeline.contracts.baseline import Evidence
 from tests.alert.suspects import SECOND, START_US, scored
 from tests.alert.test_evidence import shown

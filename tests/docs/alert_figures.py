@@ -20,7 +20,7 @@ from loadtest.plants.westermo import traffic
 from pipeline.alert.grouping import load_grouping
 from pipeline.alert.pages import PAGE
 from pipeline.alert.partition import advance_sensors
-from pipeline.alert.sensor import SensorState
+from pipeline.alert.sensor_state import SensorState
 from pipeline.contracts.class_names import NORMAL
 from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.incident_joining import joined
