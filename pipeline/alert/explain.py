@@ -1,5 +1,6 @@
 """What made an incident unusual: its flows' features against what is usual in the model's training data."""
 
+import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -151,7 +152,8 @@ def _reason(
     column: int, values: Floats, sample: FeatureSample, baseline: Baseline, share: float, strength: float
 ) -> Reason:
     finite = values[np.isfinite(values)]
-    observed = float(np.median(finite)) if len(finite) else float(baseline.median[column])
+    # Of 64 values at most: numpy's median takes ten times as long.
+    observed = statistics.median(finite.tolist()) if len(finite) else float(baseline.median[column])
     above = bool((values > baseline.high[column]).sum() >= (values < baseline.low[column]).sum())
     extreme = float((sample.highest if above else sample.lowest)[column])
     return Reason(

@@ -223,23 +223,27 @@ def numbered_tokens(known: Sequence[Sequence[str]], columns: Sequence[pa.Array],
     held, rows = [len(tokens) for tokens in known], np.diff(bounds)
     encoded = pa.concat_arrays([pa.array([token for tokens in known for token in tokens], pa.string()), *columns])
     encoded = encoded.dictionary_encode(null_encoding="encode")
+    codes, texts = encoded.indices.to_numpy().astype(np.int64), encoded.dictionary.to_pylist()
+    if len(known) == 1:  # a flood's are many, and numbered as they appear already
+        return [_tokens(codes, texts, held[0], len(columns))]
     sensors = range(len(known))
     sensor = np.concatenate([np.repeat(sensors, held), *[np.repeat(sensors, rows)] * len(columns)])
     order = np.argsort(sensor, kind="stable")
-    codes, texts = encoded.indices.to_numpy().astype(np.int64)[order], encoded.dictionary.to_pylist()
-    found = within(Coded(sensor[order], sensors), [Coded(codes, texts)])
-    tokens, start = [], 0
+    codes = codes[order]
+    found, tokens, start = within(Coded(sensor[order], sensors), [Coded(codes, texts)]), list[Tokens](), 0
     for number, (before, count) in enumerate(zip(held, rows.tolist(), strict=True)):
-        stop = start + before + count * len(columns)
-        values = found.of(number)
+        values, stop = found.of(number), start + before + count * len(columns)
         named = [texts[code] for code in codes[found.first[values]].tolist()]
-        own = found.number[start:stop] - values.start
-        if None in named:
-            own = np.where(own == named.index(None), NONE, own)
-        of_row = np.ascontiguousarray(own[before:].reshape(len(columns), count).T)
-        tokens.append(Tokens(of_row, own[:before], named))
+        tokens.append(_tokens(found.number[start:stop] - values.start, named, before, len(columns)))
         start = stop
     return tokens
+
+
+def _tokens(codes: Ints, texts: list[str | None], held: int, columns: int) -> Tokens:
+    """The tokens of one sensor, by the codes of what its groups held and then of each column's rows."""
+    if None in texts:
+        codes = np.where(codes == texts.index(None), NONE, codes)
+    return Tokens(np.ascontiguousarray(codes[held:].reshape(columns, -1).T), codes[:held], texts)
 
 
 def group_sensors(

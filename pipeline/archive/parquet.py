@@ -16,6 +16,7 @@ from pipeline.archive.pieces import parted
 from pipeline.archive.positions import positions_of
 from pipeline.archive.streams import HOUR_US, LATE, REJECTS, Ints, OpenFile
 from pipeline.runtime.storage.storage import Sink, buffered
+from pipeline.runtime.wire.by_schema import BySchema
 
 ROW_GROUP_ROWS = 16_384
 """What is encoded together, 13 MB: a whole file of 131,072 rows took eight times the memory and was 2 % smaller
@@ -168,10 +169,21 @@ def _chunked(rows: pa.Table) -> pa.Table:
     A column that fits into one page is encoded the same from any pieces, without a copy. Pages of others end where a
     piece does, so those are cut every CHUNK_ROWS rows.
     """
-    if rows.column(0).num_chunks * ROWS_A_PIECE > len(rows):
+    chunks = rows.column(0).num_chunks
+    if chunks > 1 and chunks * ROWS_A_PIECE > len(rows):
         rows = rows.combine_chunks()
-    columns = [column if column.nbytes < DATA_PAGE_BYTES else _cut(column) for column in rows.columns]
-    return pa.Table.from_arrays(columns, schema=rows.schema)
+    large = [number for number in _varying(rows.schema) if rows.column(number).nbytes >= DATA_PAGE_BYTES]
+    for number in large:
+        rows = rows.set_column(number, rows.schema.field(number), _cut(rows.column(number)))
+    return rows
+
+
+def _varying_of(schema: pa.Schema) -> list[int]:
+    """Where the columns are that a row group of may be more than a page: all others have eight bytes a row at most."""
+    return [number for number, field in enumerate(schema) if not pa.types.is_primitive(field.type)]
+
+
+_varying = BySchema(_varying_of, with_metadata=False)
 
 
 def _cut(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -221,7 +233,11 @@ def write(part: Part, partition: int, sink: Sink, release: Callable[[], None] = 
 
 
 def writer_options(schema: pa.Schema) -> dict[str, Any]:
-    """How every Parquet file of the archive is written, beside its schema and order."""
+    """How every Parquet file of the archive is written, beside its schema and order; not to be changed."""
+    return _options(schema)
+
+
+def _options_of(schema: pa.Schema) -> dict[str, Any]:
     paths = {
         field.name: f"{field.name}.list.element" if pa.types.is_nested(field.type) else field.name for field in schema
     }
@@ -239,6 +255,9 @@ def writer_options(schema: pa.Schema) -> dict[str, Any]:
             field.name for field in schema if not pa.types.is_nested(field.type) and field.name not in IDS
         ],
     }
+
+
+_options = BySchema(_options_of, with_metadata=False)
 
 
 def footer(partition: int, first: Position, last: Position) -> dict[str, str]:

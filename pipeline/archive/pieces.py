@@ -48,8 +48,10 @@ class Piece(NamedTuple):
         return self.batch.slice(self.start, self.size)
 
 
-def joined(pieces: Sequence[Piece], schema: pa.Schema) -> pa.RecordBatch:
+def joined(pieces: Sequence[Piece], schema: pa.Schema, file_of: Sequence[int] | None = None) -> pa.RecordBatch:
     """The rows of pieces of this schema, one behind the other, in one batch; there is a row at least.
+
+    file_of: the file that each piece is of, ascending; the rows of one come in raw order then, whatever its pieces.
 
     By number, where the pieces are many for the rows of their batches; numbers count the batches' rows through:
 
@@ -59,14 +61,19 @@ def joined(pieces: Sequence[Piece], schema: pa.Schema) -> pa.RecordBatch:
     first_of, rows = dict[int, int](), 0
     for name, batch in batches.items():
         first_of[name], rows = rows, rows + len(batch)
+    sizes = np.array([piece.size for piece in pieces])
+    at = np.arange(sizes.sum())
     if rows > ROWS_A_VIEW * len(pieces):
         table = pa.Table.from_batches([piece.rows for piece in pieces], schema)
+        taken = file_of is not None
     else:
-        sizes = np.array([piece.size for piece in pieces])
         firsts = np.array([first_of[id(piece.batch)] + piece.start for piece in pieces])
-        shift = np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
-        table = pa.Table.from_batches(batches.values(), schema).take(pa.array(shift + np.arange(len(shift))))
-    [batch] = table.combine_chunks().to_batches()
+        at += np.repeat(firsts - (np.cumsum(sizes) - sizes), sizes)
+        table, taken = pa.Table.from_batches(batches.values(), schema), True
+    if file_of is not None:
+        offset, index = (table.column(name).to_numpy()[at] for name in ("raw_offset", "raw_index"))
+        at = at[np.lexsort((index, offset, np.repeat(file_of, sizes)))]
+    [batch] = (table.take(pa.array(at)) if taken else table).combine_chunks().to_batches()
     return batch
 
 

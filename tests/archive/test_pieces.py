@@ -41,6 +41,23 @@ def test_joined_pieces_are_their_slices_one_behind_the_other(
     assert rows.schema.equals(SCHEMA)
 
 
+@given(st.integers(0, 2**32), st.lists(st.integers(1, 4), min_size=1, max_size=4), st.booleans())
+@settings(deadline=None)
+def test_the_pieces_of_a_file_are_joined_in_raw_order(seed: int, pieces_of: list[int], by_number: bool) -> None:
+    random, rows_of = Random(seed), list[list[dict[str, int]]]()
+    cuts, file_of = list[Piece](), list[int]()
+    for file, pieces_here in enumerate(pieces_of):
+        rows = [{"raw_offset": n // 2, "raw_index": n % 2, "file": file} for n in range(3 * pieces_here)]
+        random.shuffle(rows)
+        of = pa.RecordBatch.from_pylist(rows)
+        cuts += [Piece(of, 3 * number, 3 * number + 3, None) for number in range(pieces_here)]
+        file_of += [file] * pieces_here
+        rows_of.append(sorted(rows, key=position))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(pieces, "ROWS_A_VIEW", 1_000 if by_number else 0)
+        assert joined(cuts, cuts[0].batch.schema, file_of).to_pylist() == [row for rows in rows_of for row in rows]
+
+
 @given(st.lists(st.integers(0, 9), max_size=9), st.integers(1, 12))
 def test_parts_are_in_order_and_bounded(sizes: list[int], most: int) -> None:
     parts = list(parted(sizes, int, most))

@@ -32,10 +32,13 @@ def remember(
     most_names, most_characters = room_for_names(room_of_relations)
     if not len(rows) or len(names) >= most_names:
         return
-    keys = np.column_stack((flow.src[rows], flow.dst[rows])).ravel().tolist()
+    sources, targets = flow.src[rows].tolist(), flow.dst[rows].tolist()
+    new = {*sources, *targets} - names.keys() - {int(OUTSIDE)}
+    if not new:
+        return  # as mostly, while a sensor learns
+    keys = [key for ends in zip(sources, targets, strict=True) for key in ends]
     first = dict(zip(reversed(keys), range(len(keys) - 1, -1, -1), strict=True))
-    new = first.keys() - names.keys() - {int(OUTSIDE)}
-    room = most_characters - _characters(names) if new else 0
+    room = most_characters - _characters(names)
     for at in sorted(first[key] for key in new):
         if len(names) >= most_names:
             return
