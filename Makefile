@@ -13,15 +13,20 @@ PARALLEL := --no-print-directory -j2 --keep-going $(if $(filter output-sync,$(.F
 YIELDING := nice -n 10
 PYTEST := $(BIN)/pytest -q
 NEEDS_BROKER := (integration or crash)
-# Two processes share one broker; a file's tests stay together. Most of that time is waiting, so two is not too many.
-# In the order of tests/conftest.py: the longest files first, so that none runs alone at the end.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Only the files with such tests: to import all the others takes each process 20 s of a core.
+BROKER_FILES = $(shell grep -rlE 'mark\.(integration|crash)\b' --include='test_*.py' tests | sort)
+# The processes share one broker; a file's tests stay together. In the order of tests/conftest.py: the longest files
+# first, so that none runs alone at the end.
+SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
+# Of two, each with all that it started had a core for less than half of its time, and waited for the rest.
+BROKER_PROCESSES := 3
 # A campaign that nobody has run before, every night; the same one all day.
 NIGHTLY_SEED ?= $(shell date +%Y%m%d)
 NIGHTLY_ROUNDS ?= 12
 
-# numba compiles for as long as it runs; two processes that each take all cores only wait for each other.
-export OMP_NUM_THREADS ?= 2
+# Processes that each take all cores only wait for each other: on two cores, two processes that train networks took seven
+# times the CPU time, and seven times as long, with two threads each.
+export OMP_NUM_THREADS ?= 1
 export PYTHONUNBUFFERED = 1
 # Containers often set it: each of the many processes of the tests would then compile every module anew.
 unexport PYTHONDONTWRITEBYTECODE
@@ -34,29 +39,33 @@ help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@printf '\nPYTHON=python3.12 chooses the interpreter (3.11 or newer); ARGS="..." goes to forebay demo and pytest.\n'
 
-setup: $(STAMP) ## Make .venv/ from the pinned, hashed requirements (again only when they changed)
+setup: $(STAMP) $(KERNELS) ## Make .venv/ from the pinned, hashed requirements (again only when they changed)
 
 $(STAMP): requirements/install.sh $(wildcard requirements/*.txt) pyproject.toml
 	@PYTHON='$(PYTHON)' VENV='$(VENV)' bash requirements/install.sh
-	@mkdir -p var && touch $(KERNELS) $@
+	@touch $@
 
-$(KERNELS): $(shell find pipeline/alert pipeline/contracts pipeline/featurize pipeline/ingest pipeline/runtime models/igan -name '*.py') | $(STAMP)
+$(KERNELS): $(shell find pipeline/alert pipeline/contracts pipeline/featurize pipeline/ingest pipeline/runtime models/igan -name '*.py') $(STAMP)
+	@echo 'compiling what is not compiled yet, and scoring a plant to see that all is well' >&2
 	@VENV='$(VENV)' bash requirements/kernels.sh >/dev/null
 	@mkdir -p var && touch $@
 
-demo: $(STAMP) ## Find, explain and archive the attacks on a real plant's network
+demo: $(STAMP) $(KERNELS) ## Find, explain and archive the attacks on a real plant's network
 	@$(BIN)/forebay demo $(ARGS)
 
-test: $(STAMP) $(KERNELS) ## Everything CI runs: lint, types, all tests but the nightly ones
-	@$(MAKE) $(PARALLEL) lint types test-unit SLOW=1 & others=$$!; trap 'kill $$others' INT TERM; \
-	$(MAKE) --no-print-directory test-integration; kafka=$$?; \
-	wait $$others; exit $$(($$? | kafka))
+# Lint and types begin while the kernels are compiled: each of them takes one core.
+test: $(STAMP) ## Everything CI runs: lint, types, all tests but the nightly ones
+	@$(MAKE) $(PARALLEL) lint types & checks=$$!; units=; trap 'kill $$checks $$units' INT TERM; \
+	$(MAKE) --no-print-directory $(KERNELS); failed=$$?; \
+	$(MAKE) $(PARALLEL) test-unit SLOW=1 & units=$$!; \
+	$(MAKE) --no-print-directory test-integration || failed=1; \
+	wait $$units || failed=1; wait $$checks || failed=1; exit $$failed
 
-check: $(STAMP) $(KERNELS) ## The quick part: lint, types, unit tests but the slow ones
+check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
 	@$(MAKE) $(PARALLEL) lint types test-unit
 
 nightly: $(STAMP) ## What is too long for every run: see docs/testing.md (NIGHTLY_SEED, NIGHTLY_ROUNDS)
-	@$(PYTEST) $(SIDE_BY_SIDE) -m nightly --timeout 3600 $(ARGS); tests=$$?; \
+	@$(PYTEST) -n 2 $(SIDE_BY_SIDE) -m nightly --timeout 3600 $(ARGS); tests=$$?; \
 	$(PYTEST) -n 2 --hypothesis-profile thorough --timeout 3600 -m 'not ($(NEEDS_BROKER) or bench or gpu or nightly)' \
 		tests/alert tests/archive tests/attacks tests/featurize tests/ingest tests/runtime tests/tools; thorough=$$?; \
 	$(BIN)/forebay chaos run --seed $(NIGHTLY_SEED) --rounds $(NIGHTLY_ROUNDS); campaign=$$?; \
@@ -69,13 +78,13 @@ lint: $(STAMP) ## Ruff: rules and formatting
 types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
-test-unit: $(STAMP) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
+test-unit: $(STAMP) $(KERNELS) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
 	@$(if $(SLOW),$(YIELDING)) $(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
 		$(if $(SLOW),,--ignore=tests/models/lab) \
 		-m 'not ($(NEEDS_BROKER) or bench or gpu or nightly$(if $(SLOW),, or slow))' $(ARGS)
 
-test-integration: $(STAMP) ## Tests against a real Kafka, kills included
-	@$(PYTEST) $(SIDE_BY_SIDE) -m '$(NEEDS_BROKER) and not (bench or gpu or nightly)' $(ARGS)
+test-integration: $(STAMP) $(KERNELS) ## Tests against a real Kafka, kills included
+	@$(PYTEST) -n $(BROKER_PROCESSES) $(SIDE_BY_SIDE) -m '$(NEEDS_BROKER) and not (bench or gpu or nightly)' $(BROKER_FILES) $(ARGS)
 
 bench: $(STAMP) ## Figures: printed, never asserted
 	@for name in ingest score archive model flow; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done

@@ -67,6 +67,4 @@ if ! with_uv; then
     with_pip || stop "pip could not install requirements/dev.txt either; is a package index reachable (PIP_INDEX_URL)?"
 fi
 "$venv/bin/forebay" --version
-echo "compiling (once) and scoring a plant's morning to see that all is well"
-VENV=$venv bash requirements/kernels.sh
-echo "ready in $((SECONDS - started)) s: make demo, make test"
+echo "installed in $((SECONDS - started)) s"

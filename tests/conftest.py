@@ -1,5 +1,6 @@
 """One real Kafka for the whole test session, and fresh topic names for every test."""
 
+import gc
 import logging
 import os
 import shutil
@@ -53,13 +54,28 @@ def pytest_configure(config: pytest.Config) -> None:
         config.add_cleanup(lambda: _end(config.stash[BROKER]))
 
 
-# Files of a minute and more: first, or one of two processes works on them alone at the end.
-LONGEST = ("test_campaign.py", "test_score_worker.py", "test_replay.py", "test_featurize_worker.py", "test_up.py")
+# Files of a minute and more: first, or one of the processes works on them alone at the end.
+LONGEST = (
+    *("test_campaign.py", "test_up.py", "test_score_worker.py", "test_replay.py", "test_ingest_worker.py"),
+    *("test_featurize_worker.py", "test_alert_worker.py", "test_retrain_fitted.py", "test_faust_read_committed.py"),
+    *("test_sensor.py", "test_faust_storms.py", "test_kill_each_stage.py", "test_retrain_worker.py"),
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest files against Kafka first; otherwise the order stays."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and collected by now stays until the end: no collection of garbage goes through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """At the process's end it is taken apart like everything else."""
+    gc.unfreeze()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -5,6 +5,7 @@ import ast
 from tests.contract.tree import modules, relative, show
 
 FOLDERS = {"tests.integration": {"integration", "crash"}, "tests.crash": {"crash"}, "tests.bench": {"bench"}}
+KAFKA = {"integration", "crash"}
 
 
 def _marks(tree: ast.AST) -> set[str]:
@@ -24,4 +25,14 @@ def test_slow_folders_are_marked() -> None:
             scanned.append(module.name)
             if not _marks(module.tree) & FOLDERS[folder]:
                 broken.append(f"{relative(module.path)}: none of {sorted(FOLDERS[folder])}")
+    assert not broken, show(scanned, broken)
+
+
+def test_markers_of_kafka_stand_in_the_files_of_their_tests() -> None:
+    """`make test-integration` starts only the files in which such a marker stands."""
+    scanned, broken = [], []
+    for module in modules("tests"):
+        if not module.path.name.startswith("test_"):
+            scanned.append(module.name)
+            broken += [f"{relative(module.path)}: {name}" for name in sorted(_marks(module.tree) & KAFKA)]
     assert not broken, show(scanned, broken)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from argon2 import PasswordHasher, Type
 from typer.testing import CliRunner
 
 from pipeline.errors import Misconfigured, Usage
@@ -81,6 +82,12 @@ def test_neither_passwords_nor_tokens_are_stored(client: TestClient, store: Stor
     token = login(client, "admin").cookies["forebay"]
     stored = str([rows_in(store.database, table) for table in ("accounts", "sessions", "audit")])
     assert "$argon2id$" in stored and PASSWORD not in stored and token not in stored
+
+
+def test_a_hash_is_as_costly_as_recommended(product_hasher: PasswordHasher) -> None:
+    """The second recommended option of RFC 9106: three passes over 64 MiB in four lanes."""
+    assert product_hasher.type is Type.ID
+    assert (product_hasher.time_cost, product_hasher.memory_cost, product_hasher.parallelism) == (3, 65_536, 4)
 
 
 def test_a_role_holds_on_every_route(client: TestClient) -> None:
