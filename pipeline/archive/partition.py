@@ -162,7 +162,6 @@ class PartitionArchive:
                 self._marks.append((site, sensor, scored.facts.through[0]))
         for files in parted(closed, attrgetter("rows")):
             join(files)
-            release_pages()
             for file in files:
                 self._write(file)
         self._rows_in_memory += len(scored.rows) + sum(len(rows) for rows in message.rejects)

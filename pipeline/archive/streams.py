@@ -29,8 +29,6 @@ from pipeline.runtime.wire.sensors import sensors_of
 HOUR_US = 3_600_000_000
 MAX_KNOWN_SCHEMAS = 4
 """Of flows and of rejects, and those of the feature set before; of others the files' schemas are compared in full."""
-SMALL_FILE_ROWS = 4_096
-"""A file of fewer rows is put in order together with others, in one copy: by itself that takes 2 ms, for 90 columns."""
 FLOWS, LATE, REJECTS = TABLES = ("flows", "late", "rejects")
 
 Ints = npt.NDArray[np.int64]
@@ -182,23 +180,23 @@ class Streams:
 
 
 def join(files: Iterable[OpenFile]) -> None:
-    """Join what small files have, in raw order, and the scraps that others have in memory: each has them as one piece.
+    """Join the scraps that these files have in memory, those of several files at once, in raw order: so each has them
+    as one piece.
 
-    Those of several files at once, for what costs the same for few rows as for many is then paid once. For files that
-    are written next, of some 10,000 rows together: they are copied.
+    For files that are written next, of some 10,000 rows together: they are copied. What lies in segments is left there:
+    of many files at once it would be many pages of each.
     """
     of_schema: dict[int, list[tuple[OpenFile, list[Piece]]]] = {}
     for file in files:
-        is_small = file.rows < SMALL_FILE_ROWS
-        chosen = file.pieces if is_small else [piece for piece in file.pieces if piece.is_scrap]
-        if len(chosen) > 1 or (is_small and chosen):
-            of_schema.setdefault(id(file.schema), []).append((file, chosen))
+        small = [piece for piece in file.pieces if piece.is_scrap]
+        if small:
+            of_schema.setdefault(id(file.schema), []).append((file, small))
     for group in of_schema.values():
-        file_of = [number for number, (_, chosen) in enumerate(group) for _ in chosen]
-        rows, stop = joined([piece for _, chosen in group for piece in chosen], group[0][0].schema, file_of), 0
-        for file, chosen in group:
-            start, stop = stop, stop + sum(piece.size for piece in chosen)
-            others = [] if len(chosen) == len(file.pieces) else [piece for piece in file.pieces if not piece.is_scrap]
+        file_of = [number for number, (_, small) in enumerate(group) for _ in small]
+        rows, stop = joined([piece for _, small in group for piece in small], group[0][0].schema, file_of), 0
+        for file, small in group:
+            start, stop = stop, stop + sum(piece.size for piece in small)
+            others = [piece for piece in file.pieces if not piece.is_scrap]
             file.pieces = [*others, Piece(rows, start, stop, None)]
 
 
