@@ -149,7 +149,11 @@ class Settings(BaseSettings):
     )
 
     # Event time
-    lateness_us: int = Field(2_000_000, ge=0, description="How long a sensor's later flows may overtake earlier ones.")
+    lateness_us: int = Field(
+        2_000_000,
+        ge=0,
+        description="How long a sensor's later flows may overtake earlier ones, where its source does not say.",
+    )
     site_lateness_us: dict[str, int] = Field(default_factory=dict, description="The same, per site.")
     idle_us: int = Field(
         10_000_000,

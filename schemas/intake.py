@@ -34,6 +34,9 @@ def _zone(name: str) -> str:
 
 Text = Annotated[str, Field(min_length=1)]
 Zone = Annotated[str, AfterValidator(_zone)]
+MAX_LATENESS_US = 86_400_000_000
+"""A day: of a sensor that has been silent for longer nothing is left to overtake."""
+Lateness = Annotated[int, Field(ge=0, le=MAX_LATENESS_US)]
 Format = Annotated[str, AfterValidator(_known)]
 
 
@@ -76,7 +79,8 @@ class TopicSource(BaseModel):
     """Topics of other tools.
 
     `format` auto judges every JSON record by its own marks; `columns` are the fields of lines of CSV or TSV. Times
-    without an offset are local ones of `time_zone`, or UTC where it is empty.
+    without an offset are local ones of `time_zone`, or UTC where it is empty. `lateness_us`: how long later flows may
+    overtake earlier ones; None: as the format has it, else the site.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -87,6 +91,7 @@ class TopicSource(BaseModel):
     format: Format = AUTO
     columns: tuple[Text, ...] = ()
     time_zone: Zone = ""
+    lateness_us: Lateness | None = None
     site: str | Origin
     sensor: str | Origin
 
@@ -121,6 +126,10 @@ class TopicSource(BaseModel):
         """What people call it: the topics that it names."""
         return self.topic or ", ".join(self.topics) or f"pattern {self.pattern}"
 
+    def may_name(self, site: str, sensor: str) -> bool:
+        """Whether a sensor's records may come from these topics, as far as the settings say whose they are."""
+        return all(isinstance(at, Origin) or at == name for at, name in ((self.site, site), (self.sensor, sensor)))
+
     def covers(self, topic: str) -> bool:
         """Whether a topic is one of this source's; no pattern covers those of Kafka itself."""
         if self.pattern is not None:
@@ -132,7 +141,8 @@ class FileEntry(BaseModel):
     """Files of one sensor that grow: paths and globs, there already or to come.
 
     `format` auto recognises file by file; `rotated` are globs of rotated files that lie neither beside the path nor in
-    dated folders. Times without an offset are local ones of `time_zone`, or UTC where it is empty.
+    dated folders. Times without an offset are local ones of `time_zone`, or UTC where it is empty. `lateness_us`: how
+    long later flows may overtake earlier ones; None: as the format has it, else the site.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -142,6 +152,7 @@ class FileEntry(BaseModel):
     rotated: tuple[Text, ...] = ()
     format: Format = AUTO
     time_zone: Zone = ""
+    lateness_us: Lateness | None = None
     site: str
     sensor: str
 
@@ -177,6 +188,10 @@ class FileEntry(BaseModel):
         if bool(self.file) == bool(self.files):
             raise ValueError(f"expected one of file, files, got {'both' if self.file else 'none'}")
         return self
+
+    def may_name(self, site: str, sensor: str) -> bool:
+        """Whether a sensor's records come from these files."""
+        return (self.site, self.sensor) == (site, sensor)
 
     @property
     def paths(self) -> tuple[str, ...]:

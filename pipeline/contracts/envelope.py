@@ -15,8 +15,10 @@ from dataclasses import dataclass, fields
 from typing import Any, ClassVar, NamedTuple, TypeAlias, TypeGuard, TypeVar
 
 from pipeline.contracts.baseline_commands import BaselineCommand
+from pipeline.contracts.lateness import EXPECTED_LATENESS, SensorLateness, StatedLateness
 from pipeline.contracts.notices import Notice
 from pipeline.errors import BadData, BadEnvelope
+from schemas.intake import MAX_LATENESS_US
 
 SensorName: TypeAlias = tuple[str, str]
 """Site and sensor: a sensor's name is unique within its site."""
@@ -68,6 +70,9 @@ class FlowsFacts:
         ticks lacks `silent`: then it is empty.
     commands
         What a person asked of sensors' baselines at the end of this range. A message without commands lacks it.
+    lateness
+        Which lateness the range's messages state, by sensor, where that changes; in raw order. A sensor without any
+        states none before its first. A message whose range states none lacks it.
     """
 
     schema_name: ClassVar[str] = "flow"
@@ -80,13 +85,11 @@ class FlowsFacts:
     ended: tuple[SensorName, ...] = ()
     silent: tuple[SensorName, ...] = ()
     commands: tuple[BaselineCommand, ...] = ()
+    lateness: tuple[StatedLateness, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them; without `commands` where there are none, as before."""
-        document = _document(self)
-        if not self.commands:
-            del document["commands"]
-        return document
+        """The facts as JSON knows them; without `commands` and `lateness` where there are none, as before."""
+        return _without_empty(_document(self), "commands", "lateness")
 
     @classmethod
     def read(cls, document: object, where: object) -> "FlowsFacts":
@@ -101,6 +104,7 @@ class FlowsFacts:
             ended=reader.sensors("ended"),
             silent=reader.sensors("silent") if reader.has("silent") else (),
             commands=reader.documents("commands", BaselineCommand.of) if reader.has("commands") else (),
+            lateness=reader.stated_lateness("lateness") if reader.has("lateness") else (),
         )
         if facts.rejected > facts.records:
             raise reader.refused("rejected", facts.rejected, f"at most the {facts.records} of 'records'")
@@ -145,6 +149,8 @@ class RowsFacts:
     evicted
         Sensors that are forgotten after these rows because they sent nothing for a day of event time (ADR 23). A
         message without evictions lacks it.
+    lateness
+        Which lateness holds at those of `watermarks` whose messages state one. A message without any lacks it.
     """
 
     seq: int
@@ -155,14 +161,11 @@ class RowsFacts:
     ended: tuple[SensorName, ...] = ()
     evicted: tuple[SensorName, ...] = ()
     notices: tuple[Notice, ...] = ()
+    lateness: tuple[SensorLateness, ...] = ()
 
     def document(self) -> dict[str, object]:
-        """The facts as JSON knows them; without `evicted` and `notices` where there are none, as before."""
-        document = _document(self)
-        for name in ("evicted", "notices"):
-            if not document[name]:
-                del document[name]
-        return document
+        """The facts as JSON knows them; without `evicted`, `notices` and `lateness` where there are none, as before."""
+        return _without_empty(_document(self), "evicted", "notices", "lateness")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -224,6 +227,7 @@ def _features(reader: "_FactsReader") -> dict[str, Any]:
         "ended": reader.sensors("ended"),
         "evicted": reader.sensors("evicted") if reader.has("evicted") else (),
         "notices": reader.documents("notices", Notice.of) if reader.has("notices") else (),
+        "lateness": reader.lateness("lateness") if reader.has("lateness") else (),
         "flows_offset": reader.whole("flows_offset"),
         "frontier": reader.optional("frontier", reader.position),
         "first": reader.position("first"),
@@ -236,6 +240,10 @@ def _features(reader: "_FactsReader") -> dict[str, Any]:
 def _document(facts: FlowsFacts | RejectsFacts | RowsFacts) -> dict[str, object]:
     """Tuples as lists: a reader must get what JSON gives, also where no JSON was in between."""
     return {field.name: _plain(getattr(facts, field.name)) for field in fields(facts)}
+
+
+def _without_empty(document: dict[str, object], *names: str) -> dict[str, object]:
+    return {name: value for name, value in document.items() if value or name not in names}
 
 
 def _plain(value: object) -> object:
@@ -315,6 +323,14 @@ class _FactsReader:
         """A list of [site, sensor, time in us]; event time may lie before 1970."""
         return tuple(self._each(name, "a list of [site, sensor, time in us]", _watermark))
 
+    def stated_lateness(self, name: str) -> tuple[StatedLateness, ...]:
+        """A list of [site, sensor, raw offset, lateness in us or null]."""
+        return tuple(self._each(name, f"a list of [site, sensor, raw offset, {EXPECTED_LATENESS}]", _stated_lateness))
+
+    def lateness(self, name: str) -> tuple[SensorLateness, ...]:
+        """A list of [site, sensor, lateness in us]."""
+        return tuple(self._each(name, f"a list of [site, sensor, {EXPECTED_LATENESS}]", _lateness))
+
     def documents(self, name: str, of: Callable[[object], Value]) -> tuple[Value, ...]:
         """A list of documents, each read by `of`."""
         expected = f"a list of {name}"
@@ -360,6 +376,27 @@ def _watermark(value: Sequence[object]) -> SensorWatermark | None:
     site, sensor, time_us = value
     if type(site) is str and type(sensor) is str and type(time_us) is int and -MAX_WHOLE <= time_us <= MAX_WHOLE:
         return SensorWatermark(site, sensor, time_us)
+    return None
+
+
+def _stated_lateness(value: Sequence[object]) -> StatedLateness | None:
+    if len(value) != 4:
+        return None
+    site, sensor, offset, us = value
+    if type(site) is str and type(sensor) is str and _is_whole(offset):
+        if us is None:
+            return StatedLateness(site, sensor, offset, None)
+        if _is_whole(us) and us <= MAX_LATENESS_US:
+            return StatedLateness(site, sensor, offset, us)
+    return None
+
+
+def _lateness(value: Sequence[object]) -> SensorLateness | None:
+    if len(value) != 3:
+        return None
+    site, sensor, us = value
+    if type(site) is str and type(sensor) is str and _is_whole(us) and us <= MAX_LATENESS_US:
+        return SensorLateness(site, sensor, us)
     return None
 
 

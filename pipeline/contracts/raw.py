@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import orjson
 
+from schemas.intake import MAX_LATENESS_US
 from schemas.names import MAX_NAME_BYTES, is_name
 from schemas.time_zones import is_time_zone
 
@@ -75,7 +76,7 @@ BASELINE_COMMAND = "baseline-command"
 
 CONTENT_TYPE_HEADER, COLUMNS_HEADER = "content-type", "columns"
 SITE_HEADER, SENSOR_HEADER = "site", "sensor"
-TIME_ZONE_HEADER = "time-zone"
+TIME_ZONE_HEADER, LATENESS_HEADER = "time-zone", "lateness-us"
 SOURCE_RECORDS_HEADER, RECORDS_HEADER = "source-records", "records"
 
 # One byte more is still a reject of that reason, and Kafka takes it.
@@ -121,7 +122,8 @@ class SourceInfo(NamedTuple):
     """What messages of one sender have in common.
 
     `fault` is the reason why no record of it can be decoded, empty where they can; `got` says what was found instead.
-    Times without an offset are local ones of `time_zone`, or UTC where that is empty.
+    Times without an offset are local ones of `time_zone`, or UTC where that is empty. `lateness_us` is how long later
+    flows of the source may overtake earlier ones; None: as its site has it (lateness.py).
     """
 
     content_type: str
@@ -131,6 +133,7 @@ class SourceInfo(NamedTuple):
     fault: str = ""
     got: str = ""
     time_zone: str = ""
+    lateness_us: int | None = None
 
     @property
     def ends(self) -> bool:
@@ -172,6 +175,8 @@ class SourceInfo(NamedTuple):
         ]
         if self.time_zone:
             headers.append((TIME_ZONE_HEADER, self.time_zone.encode()))
+        if self.lateness_us is not None:
+            headers.append((LATENESS_HEADER, str(self.lateness_us).encode()))
         return [*headers, (COLUMNS_HEADER, orjson.dumps(self.columns))] if self.columns else headers
 
 
@@ -183,6 +188,12 @@ def content_type_of(value: bytes | None) -> str:
 def stated_records(value: bytes | None) -> int | None:
     """How many records an end-of-source mark says were sent; None where it does not say."""
     return int(value) if value and value.isdigit() and len(value) <= MAX_RECORDS_DIGITS else None
+
+
+def lateness_in(value: bytes) -> int | None:
+    """The lateness that a header says; None where it is none."""
+    digits = len(value) <= len(str(MAX_LATENESS_US)) and value.isdigit()
+    return int(value) if digits and int(value) <= MAX_LATENESS_US else None
 
 
 def name_of(value: bytes | None) -> str:
@@ -215,6 +226,7 @@ def source_info_of(
     site: bytes | None,
     sensor: bytes | None,
     time_zone: bytes | None = None,
+    lateness_us: bytes | None = None,
 ) -> SourceInfo:
     """What a message's headers say, and the first thing wrong with them."""
     kind = content_type_of(content_type)
@@ -229,9 +241,11 @@ def source_info_of(
     if time_zone and not is_time_zone(zone):
         got = f"header time-zone {time_zone!r}"[:MAX_NAME_BYTES]
         return SourceInfo(kind, (), site_name, sensor_name, "time_zone", got)
-    if kind not in DELIMITED:
-        return SourceInfo(kind, (), site_name, sensor_name, time_zone=zone)
-    names = _columns(columns)
-    if names:
-        return SourceInfo(kind, names, site_name, sensor_name, time_zone=zone)
+    lateness = lateness_in(lateness_us) if lateness_us else None
+    if lateness_us and lateness is None:
+        got = f"header lateness-us {lateness_us!r}"[:MAX_NAME_BYTES]
+        return SourceInfo(kind, (), site_name, sensor_name, "lateness", got)
+    names = _columns(columns) if kind in DELIMITED else ()
+    if names or kind not in DELIMITED:
+        return SourceInfo(kind, names, site_name, sensor_name, time_zone=zone, lateness_us=lateness)
     return SourceInfo(kind, (), site_name, sensor_name, "columns", f"header columns {columns!r}"[:MAX_NAME_BYTES])

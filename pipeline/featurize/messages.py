@@ -79,7 +79,15 @@ def split_message(features: pa.RecordBatch, facts: FeaturesFacts, cutting: Cutti
         part = replace(facts, seq=facts.seq + number, records=facts.records if start == 0 else 0)
         if stop < len(features):
             part = replace(
-                part, rejected=0, through=None, watermarks=(), ended=(), evicted=(), notices=(), frontier=unfinished
+                part,
+                rejected=0,
+                through=None,
+                watermarks=(),
+                ended=(),
+                evicted=(),
+                notices=(),
+                lateness=(),
+                frontier=unfinished,
             )
         parts.append(FeaturesMessage(features.slice(start, stop - start), part))
     return parts

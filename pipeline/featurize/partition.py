@@ -17,6 +17,7 @@ import pyarrow as pa
 from pipeline.contracts.baseline import Phase
 from pipeline.contracts.baseline_commands import BaselineCommand
 from pipeline.contracts.envelope import FeaturesFacts, FlowsFacts, RawPosition, SensorName, SensorWatermark
+from pipeline.contracts.lateness import UNSTATED_US, SensorLateness, StatedLateness
 from pipeline.contracts.notices import Notice
 from pipeline.errors import RefusedState
 from pipeline.featurize.baseline.commands import carry_out
@@ -24,7 +25,7 @@ from pipeline.featurize.baseline.relations import MOST_RELATIONS
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.messages import CUTTING, Cutting, FeaturesMessage, split_message
-from pipeline.featurize.ordering.reorder import NO_WATERMARK
+from pipeline.featurize.ordering.clocks import NO_WATERMARK
 from pipeline.featurize.sensor import (
     Advanced,
     MessageInput,
@@ -198,7 +199,8 @@ def _step(state: PartitionState, message: FlowsMessage, rules: SiteRules) -> Ste
         after = replace(after, sensors=tight_sensors(after.sensors))
     touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
     watermarks = _watermarks_to_send(state, after, touched, messages, rules.lateness_of)
-    messages[-1] = messages[-1]._replace(facts=replace(messages[-1].facts, watermarks=watermarks))
+    said = replace(messages[-1].facts, watermarks=watermarks, lateness=_lateness_of(after, watermarks))
+    messages[-1] = messages[-1]._replace(facts=said)
     return after, messages
 
 
@@ -229,7 +231,7 @@ def _step_of_rows(
     newest_us, heard_us = heard(state.newest_us, state.heard_us, rows_of, flows.column("end_ts_us").to_numpy())
     over = {*facts.ended, *(state.idle - rows_of.keys())}
     silenced = [name for name in expired(newest_us, heard_us) if name not in over]
-    inputs = _inputs(state, rows_of, facts, silenced, rules)
+    inputs = _inputs(state, flows, rows_of, facts, silenced, rules)
     advanced = Advanced([], empty("features", state.feature_set.width), ())
     if inputs:
         advanced = yield MessageInput(list(inputs.values()), flows)
@@ -263,6 +265,7 @@ def _step_of_rows(
 
 def _inputs(
     state: PartitionState,
+    flows: pa.RecordBatch,
     rows_of: Mapping[SensorName, npt.NDArray[np.int64]],
     facts: FlowsFacts,
     silenced: Sequence[SensorName],
@@ -270,6 +273,7 @@ def _inputs(
 ) -> dict[SensorName, SensorInput]:
     """What flows and marks hold for each sensor that they touch, and for those that are silenced; by name."""
     no_rows = np.zeros(0, np.int64)
+    stated_of = _stated(facts.lateness, rows_of, flows)
     return {
         name: SensorInput(
             state.sensors.get(name) or SensorState.empty(state.feature_set),
@@ -281,9 +285,28 @@ def _inputs(
             name[0],
             rules.learning_of(name[0]),
             name[1],
+            stated_of.get(name),
         )
         for name in sorted({*rows_of, *facts.ended, *facts.silent, *silenced})
     }
+
+
+def _stated(
+    said: Sequence[StatedLateness], rows_of: Mapping[SensorName, npt.NDArray[np.int64]], flows: pa.RecordBatch
+) -> dict[SensorName, npt.NDArray[np.int64]]:
+    """The lateness that the messages of each row state, or UNSTATED_US, of the sensors of which any states one."""
+    if not said:
+        return {}
+    of_sensor = dict[SensorName, list[tuple[int, int]]]()
+    for site, sensor, raw_offset, us in said:
+        of_sensor.setdefault((site, sensor), [(-1, UNSTATED_US)]).append(
+            (raw_offset, UNSTATED_US if us is None else us)
+        )
+    offsets, stated = flows.column("raw_offset").to_numpy(), dict[SensorName, npt.NDArray[np.int64]]()
+    for name in of_sensor.keys() & rows_of.keys():
+        begins, us_from = np.array(of_sensor[name], np.int64).T
+        stated[name] = us_from[np.searchsorted(begins, offsets[rows_of[name]], "right") - 1]
+    return stated
 
 
 def _carry_out(sensors: dict[SensorName, SensorState], commands: Iterable[BaselineCommand]) -> tuple[Notice, ...]:
@@ -311,6 +334,12 @@ def _watermarks(
     return {
         name: sensor.watermark_us(lateness_of(name[0])) for name in names if not (sensor := state.sensors[name]).is_idle
     }
+
+
+def _lateness_of(state: PartitionState, watermarks: Iterable[SensorWatermark]) -> tuple[SensorLateness, ...]:
+    """Which lateness holds at sensors whose messages state one."""
+    clocks = (((each.site, each.sensor), state.sensors[each.site, each.sensor].clock) for each in watermarks)
+    return tuple(SensorLateness(*name, clock.stated_us) for name, clock in clocks if clock.stated_us != UNSTATED_US)
 
 
 def _watermarks_to_send(
@@ -399,6 +428,6 @@ def restore(saved: bytes, sensors: Mapping[str, bytes], feature_set: FeatureSet 
     restored = {names[name]: restore_sensor(blob, feature_set=feature_set) for name, blob in sensors.items()}
     ordered = {name: restored[name] for name in sorted(restored)}
     if newest_us is None:  # a tick takes a sensor's own clock further than its flows do
-        newest_us = max([reached_us, *(sensor.latest_us for sensor in ordered.values())])
+        newest_us = max([reached_us, *(sensor.clock.latest_us for sensor in ordered.values())])
     heard_us = {name: written.get(name, newest_us) for name in ordered}
     return PartitionState(ordered, seq, feature_set, reached_us, newest_us, heard_us)

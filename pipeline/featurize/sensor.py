@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.lateness import UNSTATED_US
 from pipeline.contracts.notices import Notice
 from pipeline.featurize.baseline.judge import SensorBaseline, judge
 from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
@@ -23,8 +24,9 @@ from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.flow_features import LARGEST
 from pipeline.featurize.ordering import pairing
 from pipeline.featurize.ordering.buffer import Keys, Pool, Waiting, concatenated, keys_of, tight, waiting_in
+from pipeline.featurize.ordering.clocks import NO_WATERMARK, Clock, clocks_in, clocks_of
 from pipeline.featurize.ordering.merge import merge_records
-from pipeline.featurize.ordering.reorder import MAX_WAITING, NO_WATERMARK, Order, Sensors, reorder
+from pipeline.featurize.ordering.reorder import MAX_WAITING, Order, Sensors, reorder
 from pipeline.featurize.rows import Rows
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import NO_CALENDARS, Calendars
@@ -53,7 +55,7 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class SensorState:
-    """Flows that wait, the latest end time seen, the windows the feature set needs, by calendar, and what is usual.
+    """Flows that wait, the sensor's clock, the windows the feature set needs, by calendar, and what is usual.
 
     `released_early` counts flows released before the watermark had passed them, because too many waited.
 
@@ -61,7 +63,7 @@ class SensorState:
     """
 
     waiting: Waiting
-    latest_us: int
+    clock: Clock
     windows: Mapping[str, Any]
     released_early: int = 0
     feature_set: FeatureSet = FEATURE_SET
@@ -70,11 +72,14 @@ class SensorState:
     @property
     def is_idle(self) -> bool:
         """Whether no flow came since the source ended or the sensor was evicted: nothing but a baseline can be left."""
-        return self.latest_us == NO_WATERMARK
+        return self.clock.latest_us == NO_WATERMARK
 
-    def watermark_us(self, lateness_us: int) -> int:
-        """The watermark: every flow that ended before it has been released, and no on-time flow before it will come."""
-        watermark_us = self.latest_us - lateness_us
+    def watermark_us(self, site_us: int) -> int:
+        """The watermark: every flow that ended before it has been released, and no on-time flow before it will come.
+
+        site_us: the lateness of the sensor's site.
+        """
+        watermark_us = self.clock.watermark_us(site_us)
         if not len(self.waiting):
             return watermark_us
         return min(watermark_us, int(self.waiting.keys.end_us[0]))  # a record that waits for its other half
@@ -82,17 +87,18 @@ class SensorState:
     @classmethod
     def empty(cls, feature_set: FeatureSet = FEATURE_SET) -> "SensorState":
         """The state of a sensor that has sent nothing yet."""
-        return cls(Waiting.none(), NO_WATERMARK, {}, feature_set=feature_set)
+        return cls(Waiting.none(), Clock(), {}, feature_set=feature_set)
 
 
 class SensorInput(NamedTuple):
     """What a batch of several sensors' flows holds for one of them.
 
     state: what the sensor's earlier batches left, taken over; rows: its flows in the batch, in raw order;
-    lateness_us: how far behind the latest end time a flow may come and still be on time; ended: the source's end
-    follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so release
-    everything, and let the watermark rise to the latest end time; window_us: within which records of one flow are
-    merged (pairing.py), 0: none are; site and sensor, its name; learning, for which it learns its baseline.
+    lateness_us: how far behind the latest end time a flow of its site may come and still be on time; ended: the
+    source's end follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so
+    release everything, and let the watermark rise to the latest end time; window_us: within which records of one flow
+    are merged (pairing.py), 0: none are; site and sensor, its name; learning, for which it learns its baseline; stated:
+    of each row the lateness that its message states, or UNSTATED_US; None: no message states one.
     """
 
     state: SensorState
@@ -104,6 +110,7 @@ class SensorInput(NamedTuple):
     site: str = ""
     learning: Learning = SHIPPED_LEARNING
     sensor: str = ""
+    stated: Ints | None = None
 
 
 class MessageInput(NamedTuple):
@@ -292,8 +299,7 @@ def _ordered(messages: Sequence[MessageInput], pool: Pool, max_waiting: int) -> 
     new = [pool.start_of(message.flows) + rows for message, (rows, _) in zip(messages, came, strict=True)]
     indices = np.concatenate([*(pool.indices_of(each) for each in waiting), *new])
     sensors = Sensors(
-        np.array([sensor.state.latest_us for sensor in inputs], np.int64),
-        np.array([sensor.lateness_us for sensor in inputs], np.int64),
+        clocks_of([sensor.state.clock for sensor in inputs], [sensor.lateness_us for sensor in inputs]),
         np.array([sensor.ended or sensor.silent for sensor in inputs], np.bool_),
         np.array([sensor.window_us for sensor in inputs], np.int64),
     )
@@ -302,11 +308,23 @@ def _ordered(messages: Sequence[MessageInput], pool: Pool, max_waiting: int) -> 
         together,
         np.array([len(sensor.state.waiting) for sensor in inputs], np.int64),
         np.array([len(sensor.rows) for sensor in inputs], np.int64),
+        _stated(inputs),
         sensors,
         max_waiting,
         lambda chosen: pool.rows(indices[chosen], pairing.COLUMNS),
     )
     return Ordered(indices, together, order)
+
+
+def _stated(inputs: Sequence[SensorInput]) -> Ints:
+    """(n,) of the new flows, sensor by sensor, the lateness that each one's message states, or UNSTATED_US."""
+    stated = np.full(sum(len(sensor.rows) for sensor in inputs), UNSTATED_US, np.int64)
+    start = 0
+    for sensor in inputs:
+        if sensor.stated is not None:
+            stated[start : start + len(sensor.rows)] = sensor.stated
+        start += len(sensor.rows)
+    return stated
 
 
 def _after(
@@ -322,20 +340,18 @@ def _after(
     waiting_of = waiting_in(pool, ordered.keys.at(order.waiting), ordered.indices[order.waiting], order.waiting_bounds)
     released, states = order.released_bounds.tolist(), []
     of_sensors = zip(
-        inputs, waiting_of, order.latest_us.tolist(), order.released_early.tolist(), windows_of, baselines, strict=True
+        inputs, waiting_of, clocks_in(order.clocks), order.released_early.tolist(), windows_of, baselines, strict=True
     )
-    for number, (sensor, waiting, latest_us, released_early, windows, baseline) in enumerate(of_sensors):
+    for number, (sensor, waiting, clock, released_early, windows, baseline) in enumerate(of_sensors):
         state = sensor.state
         if sensor.ended:
-            states.append(
-                SensorState(Waiting.none(), NO_WATERMARK, {}, feature_set=state.feature_set, baseline=baseline)
-            )
+            states.append(replace(SensorState.empty(state.feature_set), baseline=baseline))
             continue
         # A second tick finds nothing that waits, and changes nothing.
         if sensor.silent and released[number + 1] > released[number]:
-            latest_us = max(latest_us, int(end_us[released[number + 1] - 1]) + sensor.lateness_us)
+            clock = clock.passed(int(end_us[released[number + 1] - 1]))
         early = state.released_early + released_early
-        states.append(SensorState(waiting, latest_us, windows, early, state.feature_set, baseline))
+        states.append(SensorState(waiting, clock, windows, early, state.feature_set, baseline))
     return states
 
 

@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from pipeline.contracts.lateness import UNSTATED_US
 from pipeline.errors import RefusedState
 from pipeline.featurize.baseline.saved import baseline_in, baseline_out
 from pipeline.featurize.baseline.sensor_baseline import no_baseline
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.ordering.buffer import NO_FLOWS, Waiting
+from pipeline.featurize.ordering.clocks import NO_WATERMARK, Clock
 from pipeline.featurize.sensor import BOUNDS, SensorState, advance
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import ORDINARY
@@ -41,7 +43,7 @@ Saved = TypeVar("Saved")
 
 def snapshot(state: SensorState) -> bytes:
     """The state as bytes; the state stays usable."""
-    numbers: Numbers = {"latest_us": state.latest_us, "hurried": state.released_early}
+    numbers: Numbers = {**_clock_out(state.clock), "hurried": state.released_early}
     arrays: Arrays = {}
     computation = COMPUTATIONS[state.feature_set.name]
     # Without calendars there is one set of windows, which is written even where no flow has come yet.
@@ -101,9 +103,27 @@ def restore(saved: bytes, bounds: Bounds = BOUNDS, feature_set: FeatureSet = FEA
                 calendar_numbers, calendar_arrays, computation.empty(), computation.tables, bounds
             )
         waiting = Waiting.of(_batch_in(arrays["waiting"]))
-        return SensorState(waiting, numbers["latest_us"], windows, numbers["hurried"], feature_set, baseline)
+        return SensorState(waiting, _clock_in(numbers), windows, numbers["hurried"], feature_set, baseline)
     except (KeyError, ValueError, TypeError, pa.ArrowException, OSError) as error:
         raise _refused(saved, repr(error)) from error
+
+
+def _clock_out(clock: Clock) -> Numbers:
+    """A sensor's clock; of a lateness that its messages state nothing where they never stated one."""
+    numbers: Numbers = {"latest_us": clock.latest_us, "passed_us": clock.passed_us}
+    if clock.stated_at_us != NO_WATERMARK:
+        numbers |= {"lateness_us": clock.stated_us, "lateness_at_us": clock.stated_at_us}
+    return numbers
+
+
+def _clock_in(numbers: Numbers) -> Clock:
+    """The clock in a state; in one from before sources had a lateness the watermark is where their site's puts it."""
+    return Clock(
+        numbers["latest_us"],
+        numbers.get("passed_us", NO_WATERMARK),
+        numbers.get("lateness_us", UNSTATED_US),
+        numbers.get("lateness_at_us", NO_WATERMARK),
+    )
 
 
 def _of_calendar(calendar: str, name: str) -> str:

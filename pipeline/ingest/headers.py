@@ -8,6 +8,7 @@ import numpy as np
 from pipeline.contracts.raw import (
     COLUMNS_HEADER,
     CONTENT_TYPE_HEADER,
+    LATENESS_HEADER,
     SENSOR_HEADER,
     SITE_HEADER,
     SOURCE_RECORDS_HEADER,
@@ -27,7 +28,7 @@ MAX_CACHED_BYTES = 16_777_216
 # A message's headers larger than this are read every time. Those of 1,024 columns of 12 letters still fit.
 MAX_HEADER_BYTES = 16_384
 
-_OF_SOURCE = (CONTENT_TYPE_HEADER, COLUMNS_HEADER, SITE_HEADER, SENSOR_HEADER, TIME_ZONE_HEADER)
+_OF_SOURCE = (CONTENT_TYPE_HEADER, COLUMNS_HEADER, SITE_HEADER, SENSOR_HEADER, TIME_ZONE_HEADER, LATENESS_HEADER)
 
 Pairs = tuple[tuple[str, bytes | None], ...]
 

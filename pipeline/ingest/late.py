@@ -9,6 +9,10 @@ Ints = npt.NDArray[np.int64]
 
 TAKEN_SHARE = 0.99
 """What a proposed lateness takes; the rest may be a record in a thousand that a sensor held back for an hour."""
+MUCH = 0.01
+"""The share of late ones from which on something should be done; the alarm for late flows rings as well."""
+LONGEST_US = 900_000_000
+"""Zeek's longest inactivity timeout is five minutes by default: what comes later than this waits for none."""
 STEP_US = 10_000_000
 """Proposals are rounded up: the next hundred records need a little more."""
 

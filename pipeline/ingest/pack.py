@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.contracts.baseline_commands import BaselineCommand
-from pipeline.contracts.envelope import FlowsFacts
+from pipeline.contracts.envelope import FlowsFacts, SensorName
+from pipeline.contracts.lateness import StatedLateness
 from pipeline.contracts.raw import SourceInfo
 from pipeline.errors import BadData
 from pipeline.ingest.decode import Decoded
@@ -116,6 +117,7 @@ def _packed(messages: Messages, decoded: Decoded, first: int, last: int, record:
             ended=tuple((source.site, source.sensor) for source in marks if source.ends),
             silent=tuple((source.site, source.sensor) for source in marks if source.ticks),
             commands=commands,
+            lateness=_lateness(messages, first, last) if any(each.lateness_us is not None for each in sources) else (),
         ),
         tuple(dict.fromkeys(filter(None, messages.traceparents[first : last + 1]))),
         int(messages.timestamp_us[first]),
@@ -130,6 +132,19 @@ def _marks(messages: Messages, first: int, last: int) -> list[SourceInfo]:
         marks.append(source)
         last -= 1
     return marks[::-1]
+
+
+def _lateness(messages: Messages, first: int, last: int) -> tuple[StatedLateness, ...]:
+    """Which lateness the records of a range state, by sensor, where that changes; in raw order."""
+    numbers = messages.source[first : last + 1]
+    said, changes = dict[SensorName, int | None](), list[StatedLateness]()
+    for at in [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist()]:
+        source = messages.sources[numbers[at]]
+        sensor = source.site, source.sensor
+        if not source.marks and not source.fault and said.get(sensor) != source.lateness_us:
+            said[sensor] = source.lateness_us
+            changes.append(StatedLateness(*sensor, int(messages.offset[first + at]), source.lateness_us))
+    return tuple(changes)
 
 
 def _commands(mark: SourceInfo, payload: bytes) -> tuple[tuple[BaselineCommand, ...], bool]:

@@ -3,6 +3,7 @@
 The table's order is fixed: compiled code and the arrays of one decode call name a reason by its index.
 """
 
+from pipeline.contracts.lateness import EXPECTED_LATENESS
 from pipeline.contracts.raw import KNOWN_TYPES, MAX_RECORD_BYTES
 from schemas.time_zones import EXPECTED_ZONE
 
@@ -45,6 +46,7 @@ REASONS: dict[str, str] = {
     # Its sensor, and what came later; last, since compiled code knows reasons by their index
     "too_many_sensors": "at most max_sensors sensors in a partition that sent something within a day of its event time",
     "time_zone": f"header time-zone, if any: {EXPECTED_ZONE}",
+    "lateness": f"header lateness-us, if any: {EXPECTED_LATENESS}",
 }
 
 CODES: tuple[str, ...] = tuple(REASONS)

@@ -18,15 +18,20 @@ from pipeline.contracts.envelope import (
     ScoredFacts,
     SensorWatermark,
 )
+from pipeline.contracts.lateness import SensorLateness, StatedLateness
 from pipeline.errors import BadData, BadEnvelope
 from pipeline.runtime.wire import batches, messages
 from pipeline.runtime.wire.batches import empty
+from schemas.intake import MAX_LATENESS_US
 from tests.contracts.facts import at, features_facts, flows_facts
 
 WHOLE = st.integers(0, MAX_WHOLE)
 NAME = st.text(max_size=12)
 SENSORS = st.lists(st.tuples(NAME, NAME), max_size=4).map(tuple)
 POSITIONS = st.tuples(WHOLE, WHOLE)
+US = st.integers(0, MAX_LATENESS_US)
+STATED = st.lists(st.builds(StatedLateness, NAME, NAME, WHOLE, US | st.none()), max_size=4).map(tuple)
+HOLDING = st.lists(st.builds(SensorLateness, NAME, NAME, US), max_size=4).map(tuple)
 WATERMARKS = st.lists(st.builds(SensorWatermark, NAME, NAME, st.integers(-MAX_WHOLE, MAX_WHOLE)), max_size=4).map(tuple)
 FLOWS = st.builds(
     FlowsFacts,
@@ -49,6 +54,7 @@ FLOWS = st.builds(
         ),
         max_size=2,
     ).map(tuple),
+    lateness=STATED,
 )
 FEATURES = st.builds(
     FeaturesFacts,
@@ -57,6 +63,7 @@ FEATURES = st.builds(
     feature_set=st.text(min_size=1, max_size=12),
     feature_hash=st.text(min_size=1, max_size=12),
     watermarks=WATERMARKS,
+    lateness=HOLDING,
     ended=SENSORS,
     flows_offset=WHOLE,
     frontier=st.none() | POSITIONS,
@@ -118,6 +125,14 @@ NO_WATERMARKS: list[Any] = [
     *[None, {}, [["plant", "left"]], [["plant", "left", None]], [["plant", "left", True]], [["plant", "left", "5"]]],
     *[[["plant", "left", 5.0]], [["plant", 1, 5]], [["plant", "left", 5, 6]], [["plant", "left", 2**63]]],
 ]
+NO_LATENESS: list[Any] = [
+    *[None, {}, [["a", "b"]], [["a", "b", 1, 2, 3]], [["a", "b", True]], [["a", 1, 5]], [["a", "b", -1]]],
+    *[[["a", "b", MAX_LATENESS_US + 1]], [["a", "b", "5"]]],
+]
+NO_STATED: list[Any] = [
+    *[None, {}, [["a", "b", 5]], [["a", "b", 1, 2, 3]], [["a", "b", None, 5]], [["a", "b", -1, 5]], [["a", 1, 0, 5]]],
+    *[[["a", "b", 0, True]], [["a", "b", 0, MAX_LATENESS_US + 1]], [["a", "b", 0, -1]], [["a", "b", 0, "5"]]],
+]
 BAD_RANGE: dict[str, list[Any]] = {
     "raw_partition": NO_WHOLE,
     "first": [*NO_POSITION, None],
@@ -130,6 +145,7 @@ BAD_FLOWS: dict[str, list[Any]] = {
     "last": [*NO_POSITION, None],
     "silent": NO_SENSORS,
     "commands": [None, [1], [{}]],
+    "lateness": NO_STATED,
 }
 BAD_FEATURES: dict[str, list[Any]] = {
     **BAD_RANGE,
@@ -140,6 +156,7 @@ BAD_FEATURES: dict[str, list[Any]] = {
     "frontier": NO_POSITION,
     "through": NO_POSITION,
     "watermarks": NO_WATERMARKS,
+    "lateness": NO_LATENESS,
 }
 MALFORMED = [
     *((flows_facts(), name, value) for name, values in BAD_FLOWS.items() for value in values),

@@ -18,6 +18,8 @@ import pytest
 from loadtest.plants.westermo import traffic
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import verify
+from pipeline.contracts.raw import END_OF_SOURCE, ICSFLOW_CSV, SourceInfo
+from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from pipeline.tools.chaos import invariants
 from tests.crash import s3_server
@@ -28,6 +30,7 @@ from tests.runtime.storage.bucket import KEYS
 pytestmark = [pytest.mark.integration, pytest.mark.crash]
 
 MESSAGES_PER_S = 600
+MIXED_RECORDS = 2_000
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,22 @@ def all_accounted(settings: Settings, sent: int) -> None:
     assert sum(row["accepted"] + row["rejected"] + row["late"] for row in proof["sensors"]) == sent
 
 
+def send_of_two_sources(flow: Flow, folder: Path) -> int:
+    """Send a sensor's records as of two sources, of which one has a lateness of its own, and its end; how many."""
+    path = folder / "of-two.csv"
+    traffic.write_after_cut(traffic.SENSORS[0], path)
+    header, *rows = path.read_text(encoding="utf-8").splitlines()[: MIXED_RECORDS + 1]
+    own = SourceInfo(ICSFLOW_CSV, tuple(header.split(",")), "westermo", "mixed", lateness_us=20_000_000)
+    producer = clients.producer(flow.settings, "test")
+    for number, row in enumerate(rows):
+        source = own if number // 7 % 2 else own._replace(lateness_us=None)
+        producer.produce(flow.settings.topics.raw, row.encode(), key=source.key, headers=source.headers)
+    end = SourceInfo(END_OF_SOURCE, site=own.site, sensor=own.sensor)
+    producer.produce(flow.settings.topics.raw, b"", key=end.key, headers=end.headers)
+    assert producer.flush(30) == 0
+    return len(rows)
+
+
 @pytest.fixture(scope="module")
 def reference(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Reference:
     folder, sent = tmp_path_factory.mktemp("reference"), 0
@@ -66,6 +85,7 @@ def reference(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Reference
                 file.write("this,is,not,a,flow\n")  # a reject must survive the kills as well
             sent += 1
             send(flow, path, sensor)
+        sent += send_of_two_sources(flow, folder)
         flow.wait_archived(sent)
         flow.wait_drained(sent)
         all_accounted(flow.settings, sent)

@@ -11,8 +11,39 @@ from pipeline.ingest.messages import Messages, RawMessage
 IDLE_S = 10.0
 
 
-def heard(sensor: str, partition: int = 0, content_type: str = ZEEK_JSON, fault: str = "") -> RawMessage:
-    return RawMessage(partition, 0, 0, SourceInfo(content_type, (), "dam", sensor, fault), b"{}")
+def heard(
+    sensor: str, partition: int = 0, content_type: str = ZEEK_JSON, fault: str = "", lateness_s: int | None = None
+) -> RawMessage:
+    lateness_us = None if lateness_s is None else lateness_s * 1_000_000
+    source = SourceInfo(content_type, (), "dam", sensor, fault, lateness_us=lateness_us)
+    return RawMessage(partition, 0, 0, source, b"{}")
+
+
+def due(idle: IdleDetector, now_s: float) -> set[str]:
+    return {each.sensor for each in idle.expired(now_s)}
+
+
+def test_who_may_be_late_is_waited_for_as_long() -> None:
+    idle = IdleDetector(IDLE_S)
+    idle.observe(Messages.of([heard("gate", lateness_s=300), heard("weir", lateness_s=2), heard("lock")]), 0.0)
+    assert due(idle, 10.0) == {"weir", "lock"}, "a lateness below the setting shortens nothing"
+    assert due(idle, 299.9) == {"weir", "lock"} and due(idle, 300.0) == {"gate", "weir", "lock"}
+    idle.observe(Messages.of([heard("gate", lateness_s=2), heard("gate")]), 400.0)
+    assert due(idle, 699.9) == {"weir", "lock"}, "of several sources the largest holds"
+    idle.mark_ticked(idle.expired(700.0))
+    idle.observe(Messages.of([heard("gate")]), 700.0)
+    assert due(idle, 999.9) == set() and due(idle, 1_000.0) == {"gate"}, "also behind its tick"
+    idle.observe(Messages.of([heard("gate")]), 3_601.0)
+    assert due(idle, 3_611.0) == {"gate"}, "an hour after the larger was stated a smaller one holds"
+
+
+def test_what_an_end_of_source_or_another_worker_has_is_forgotten() -> None:
+    idle = IdleDetector(IDLE_S)
+    idle.observe(Messages.of([heard("gate", lateness_s=300), heard("weir", 1, lateness_s=300)]), 0.0)
+    idle.observe(Messages.of([heard("gate", content_type=END_OF_SOURCE)]), 1.0)
+    idle.retain({0})
+    idle.observe(Messages.of([heard("gate"), heard("weir", 1)]), 2.0)
+    assert due(idle, 12.0) == {"gate", "weir"}
 
 
 def test_a_silence_gets_one_tick() -> None:
@@ -56,8 +87,8 @@ def test_switched_off_it_remembers_nobody() -> None:
 def test_memory_is_bounded_and_the_longest_silent_go_first() -> None:
     idle = IdleDetector(IDLE_S)
     idle.observe(Messages.of([heard(f"s{number}") for number in range(MAX_SENSORS + 5)]), 0.0)
-    due = {due_sensor.sensor for due_sensor in idle.expired(1e9)}
-    assert len(due) == MAX_SENSORS and "s4" not in due and "s5" in due
+    found = due(idle, 1e9)
+    assert len(found) == MAX_SENSORS and "s4" not in found and "s5" in found
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.0, 4.0)), max_size=40))
@@ -67,6 +98,4 @@ def test_due_are_exactly_those_last_heard_long_ago(steps: list[tuple[int, float]
         now += pause_s
         idle.observe(Messages.of([heard(str(sensor))]), now)
         last[str(sensor)] = now
-        assert {due_sensor.sensor for due_sensor in idle.expired(now)} == {
-            name for name, at in last.items() if now - at >= IDLE_S
-        }
+        assert due(idle, now) == {name for name, at in last.items() if now - at >= IDLE_S}

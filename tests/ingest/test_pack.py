@@ -102,6 +102,34 @@ def test_a_command_of_nobody_is_none() -> None:
     assert (packed.facts.commands, packed.misread) == ((), False)
 
 
+def stated(offset: int, lateness_us: int | None, sensor: str, records: Sequence[bytes] = (GOOD,)) -> RawMessage:
+    source = SourceInfo(ZEEK_JSON, (), "plant", sensor, lateness_us=lateness_us)
+    return RawMessage(0, offset, SENT_US, source, b"\n".join(records))
+
+
+def test_what_messages_state_is_said_where_it_changes() -> None:
+    log = [stated(3, None, "a"), stated(5, 7, "a"), stated(6, None, "b"), stated(7, 7, "a"), stated(9, None, "a")]
+    (packed,) = packed_of([*log, stated(11, 0, "b"), mark(12, TICK, "a")], 100)
+    assert packed.facts.lateness == (("plant", "a", 5, 7), ("plant", "a", 9, None), ("plant", "b", 11, 0))
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([None, 0, 5, 7]), st.sampled_from("ab"), st.integers(0, 3)), max_size=12),
+    st.integers(1, 5),
+)
+@settings(max_examples=60, deadline=None)
+def test_of_each_record_can_be_told_what_its_message_states(
+    sent: list[tuple[int | None, str, int]], flows_rows: int
+) -> None:
+    log = [stated(number * 2, us, sensor, (GOOD,) * count) for number, (us, sensor, count) in enumerate(sent)]
+    for packed in packed_of(log, flows_rows):
+        for offset, sensor in zip(
+            packed.flows["raw_offset"].to_pylist(), packed.flows["sensor"].to_pylist(), strict=True
+        ):
+            said = [each.us for each in packed.facts.lateness if each.sensor == sensor and each.raw_offset <= offset]
+            assert (said[-1] if said else None) == sent[offset // 2][0]
+
+
 def test_rejects_alone_still_give_a_flows_message() -> None:
     (packed,) = packed_of([message(0, 7, [BAD, BAD])], 100)
     assert packed.flows.num_rows == 0 and packed.facts.first == (7, 0) and packed.facts.last == (7, 1)

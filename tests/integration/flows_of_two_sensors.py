@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from pipeline.contracts.lateness import StatedLateness
 from pipeline.runtime.wire.messages import write
 from schemas.fields import arrow_schema
 from tests.contracts.facts import flows_facts
@@ -12,14 +13,24 @@ from tests.contracts.facts import flows_facts
 START_US = 1_700_000_000_000_000
 
 
-def messages(count: int, partition: int, rows: int = 40, seed: int = 7) -> list[bytes]:
-    """`count` flows messages of one partition; their raw ranges follow each other."""
+def messages(count: int, partition: int, rows: int = 40, seed: int = 7, stated: bool = False) -> list[bytes]:
+    """`count` flows messages of one partition; their raw ranges follow each other.
+
+    stated: `west` has two sources, of which one has a lateness that grows; `east` one that states 0 now and then.
+    """
     return [
-        _message(number, partition, rows, np.random.default_rng([seed, partition, number])) for number in range(count)
+        _message(number, partition, rows, np.random.default_rng([seed, partition, number]), stated)
+        for number in range(count)
     ]
 
 
-def _message(number: int, partition: int, rows: int, source: np.random.Generator) -> bytes:
+def _stated(number: int) -> tuple[StatedLateness, ...]:
+    first, west_us = number * 100, 3_000_000 if number < 40 else 8_000_000
+    west = StatedLateness("plant", "west", first + 10, west_us), StatedLateness("plant", "west", first + 25, None)
+    return (*west, StatedLateness("plant", "east", first + 30, 0)) if number % 3 else west
+
+
+def _message(number: int, partition: int, rows: int, source: np.random.Generator, stated: bool) -> bytes:
     if number % 10 == 9:
         rows = 0  # a tick
     offsets = number * 100 + np.arange(rows)
@@ -64,6 +75,7 @@ def _message(number: int, partition: int, rows: int, source: np.random.Generator
         last=(number * 100 + 99, 0),
         records=rows,
         ended=(("plant", "east"),) if number % 25 == 24 else (),
+        lateness=_stated(number) if stated else (),
     )
     return write(batch, facts)
 

@@ -99,8 +99,9 @@ def deduplicated(received_by_partition: MessagesByPartition) -> dict[int, list[b
     return {partition: [by_seq[seq] for seq in sorted(by_seq)] for partition, by_seq in values.items()}
 
 
-def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
-    flows = {p: messages(100, p) for p in (0, 1)}
+@pytest.mark.parametrize("stated", [False, True], ids=["a lateness of the site", "one of each source"])
+def test_killed_three_times_it_emits_the_same_bytes(settings: Settings, stated: bool) -> None:
+    flows = {p: messages(100, p, stated=stated) for p in (0, 1)}
     for part in range(4):
         send(settings, {p: all_of[part * 25 : (part + 1) * 25] for p, all_of in flows.items()})
         # In the end all of them: where a sensor sends again that was idle, a flows message makes several.
@@ -113,6 +114,8 @@ def test_killed_three_times_it_emits_the_same_bytes(settings: Settings) -> None:
     late = sum((batch.column("late_by_us").to_numpy() > 0).sum() for batch, _ in rows)
     assert late > 0, "the input has late flows"
     assert any(meta["frontier"] is not None for _, meta in rows), "and flows that wait for their turn"
+    said = {us for _, meta in rows for _, sensor, us in meta.get("lateness", []) if sensor == "west"}
+    assert said == ({3_000_000, 8_000_000} if stated else set()), "what holds, also when it has grown"
     _, _, headers = collected[0][0]
     parent, span = parse(TRACE), parse(headers["traceparent"])
     assert parent is not None

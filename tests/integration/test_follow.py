@@ -273,7 +273,10 @@ def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) 
     other.write(5)
     entries = [
         {"file": str(zeek.path), "site": "dam", "sensor": "gate"},
-        {"files": [str(other.log.parent / "*.log")], "site": "dam", "sensor": "weir", "time_zone": "Europe/Vienna"},
+        {
+            **{"files": [str(other.log.parent / "*.log")], "site": "dam", "sensor": "weir"},
+            **{"time_zone": "Europe/Vienna", "lateness_us": 5_000_000},
+        },
         {"file": str(tmp_path / "later.log"), "site": "dam", "sensor": "lock"},
         {"topic": f"{plant.topic_prefix}zeek", "site": "dam", "sensor": "gate"},
     ]
@@ -285,8 +288,10 @@ def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) 
     assert b"topics are not read here" in done.stderr
     sent = Counter(bytes(message.key() or b"") for message in messages(plant))
     assert sent == {b"dam/gate": 1, b"dam/weir": 1} and len(records(plant)) == 15
-    zones = {bytes(message.key() or b""): clients.headers_of(message).get("time-zone") for message in messages(plant)}
-    assert zones == {b"dam/gate": None, b"dam/weir": b"Europe/Vienna"}
+    headers = {bytes(message.key() or b""): clients.headers_of(message) for message in messages(plant)}
+    said = {key: (each.get("time-zone"), each.get("lateness-us")) for key, each in headers.items()}
+    # Zeek's own by default, of the other source its own.
+    assert said == {b"dam/gate": (None, b"300000000"), b"dam/weir": (b"Europe/Vienna", b"5000000")}
     zeek.write(1)
     command = [*cli, "source", "list", "--sources", str(file), "--json"]
     done = subprocess.run(command, env=environment(plant), capture_output=True, cwd=ROOT, check=True)

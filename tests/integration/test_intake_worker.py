@@ -135,7 +135,10 @@ def test_a_mixed_topic_becomes_flows_of_the_sites_its_records_name(settings: Set
     while len(messages) < 4 and time.monotonic() < deadline:
         messages += [message for message in consumer.consume(4, 1.0) if message.error() is None]
     consumer.close()
-    decoded = decode_messages(HeaderCache().messages(messages), 0)
+    together = HeaderCache().messages(messages)
+    stated = {source.content_type: source.lateness_us for source in together.sources}
+    assert stated == {"zeek-conn+json": 300_000_000, "nfdump+json": None, "": None}, "how long their flows are to wait"
+    decoded = decode_messages(together, 0)
     starts = dict(zip(decoded.flows["sensor_uid"].to_pylist(), decoded.flows["start_ts_us"].to_pylist(), strict=True))
     assert starts == {"C0": 1_700_000_000_000_000, "C1": 1_700_000_000_001_000, None: 1_700_000_000_500_000}
     assert decoded.rejects["reason"].to_pylist() == ["content_type"]

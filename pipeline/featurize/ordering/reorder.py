@@ -1,7 +1,7 @@
 """Event-time order: which flows are late, which are released, and in what order windows see them.
 
-A sensor's watermark is the latest end time seen minus the lateness. A flow is late if its end lies before the
-watermark as it stood when the flow came. The others wait until the watermark has passed their end, and are released
+A sensor's watermark is the latest end time seen minus the lateness (clocks.py). A flow is late if its end lies before
+the watermark as it stood when the flow came. The others wait until the watermark has passed their end, and are released
 sorted by (end time, record id, raw position): so their order over all batches is the same however the log is cut into
 batches. A late flow is evaluated after exactly those flows the watermark had released when it came, for the same
 reason. Where records wait to be merged (pairing.py), what ends after the first of them waits as well.
@@ -21,8 +21,8 @@ import pyarrow as pa
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.ordering import pairing
 from pipeline.featurize.ordering.buffer import Keys
+from pipeline.featurize.ordering.clocks import PASSED, run_clocks
 
-NO_WATERMARK = -(1 << 62)
 MAX_WAITING = 131_072
 """Flows of one sensor: bounds its memory, whatever lateness is asked for."""
 
@@ -34,20 +34,18 @@ _NONE = np.zeros(0, np.int64)
 class Sensors:
     """What the order of k sensors' flows depends on beside the flows, an array of k each.
 
-    latest_us: latest end time seen before the new flows, or NO_WATERMARK; lateness_us: how far behind it a flow is on
-    time; flush: nothing more will come, or not for long, so everything is released; window_us: within which records of
-    one flow are merged, 0: none are.
+    clocks (k, 5): before the new flows (clocks.py); flush: nothing more will come, or not for long, so everything is
+    released; window_us: within which records of one flow are merged, 0: none are.
     """
 
-    latest_us: Ints
-    lateness_us: Ints
+    clocks: Ints
     flush: npt.NDArray[np.bool_]
     window_us: Ints
 
     @property
     def count(self) -> int:
         """How many sensors."""
-        return len(self.latest_us)
+        return len(self.clocks)
 
 
 class Order(NamedTuple):
@@ -64,7 +62,7 @@ class Order(NamedTuple):
     late_after: Ints  # of each late flow: how many of `released` of its sensor are evaluated before it
     waiting: Ints  # the rest, in event-time order
     waiting_bounds: Ints
-    latest_us: Ints  # (k,) latest end time seen (later, where flows were released early), or NO_WATERMARK
+    clocks: Ints  # (k, 5) after the new flows
     released_early: Ints  # (k,) how many of `released` the watermark had not passed: too many waited
     joining: Ints  # records merged into a flow of `released`, by that flow, then event time
     into: Ints  # of each of these: which of `released`
@@ -88,6 +86,7 @@ def reorder(
     keys: Keys,
     waited: Ints,
     new: Ints,
+    stated: Ints,
     sensors: Sensors,
     max_waiting: int = MAX_WAITING,
     records: Callable[[Ints], pa.RecordBatch] | None = None,
@@ -112,6 +111,8 @@ def reorder(
         of the new ones, sensor by sensor in raw order.
     waited, new
         (k,) how many flows of each sensor waited, and how many are new.
+    stated
+        (n,) the lateness that each new flow's message states, or UNSTATED_US.
     max_waiting
         How many flows of a sensor may wait.
     records
@@ -120,13 +121,14 @@ def reorder(
     end, count = keys.end_us, sensors.count
     of = np.concatenate((np.repeat(np.arange(count), waited), np.repeat(np.arange(count), new)))
     first_new = int(waited.sum())
-    came = _came_after(end, waited, new, sensors, max_waiting)
+    came = _came_after(end, waited, new, stated, sensors, max_waiting)
+    passed_us = came.clocks[:, PASSED]
     is_late = end[first_new:] < came.watermark_us
     late, order = first_new + np.flatnonzero(is_late), in_event_order(keys, of)
     if len(late):
         order = _without(order, len(end), late)
-    is_due = sensors.flush[of[order]] | (end[order] < came.passed_us[of[order]])
-    merged = _all_merged(keys, of, order[is_due], late, came.watermark_us[is_late], sensors, came.passed_us, records)
+    is_due = sensors.flush[of[order]] | (end[order] < passed_us[of[order]])
+    merged = _all_merged(keys, of, order[is_due], late, came.watermark_us[is_late], sensors, passed_us, records)
     left = order[~is_due]
     if len(merged.released) < len(order) - len(left):
         left = _without(order, len(end), merged.released, merged.joining)
@@ -141,7 +143,7 @@ def reorder(
         late_after=late_after,
         waiting=left,
         waiting_bounds=_bounds(of[left], count),
-        latest_us=came.latest_us,
+        clocks=came.clocks,
         released_early=came.released_early,
         joining=merged.joining,
         into=merged.into,
@@ -161,55 +163,29 @@ def _bounds(of: Ints, sensors: int) -> Ints:
 
 
 class _Came(NamedTuple):
-    """Of each new flow its sensor's watermark when it came; of each sensor the latest end time after all of them, the
-    watermark then, and how many flows must be released early.
+    """Of each new flow its sensor's watermark when it came; of each sensor the clock after all of them, and how many
+    flows must be released early.
     """
 
     watermark_us: Ints
-    latest_us: Ints
-    passed_us: Ints
+    clocks: Ints
     released_early: Ints
 
 
-def _came_after(end: Ints, waited: Ints, new: Ints, sensors: Sensors, max_waiting: int) -> _Came:
-    first_new, latest_us, released_early = (
-        int(waited.sum()),
-        sensors.latest_us.copy(),
-        np.zeros(sensors.count, np.int64),
-    )
-    before_us = np.empty(len(end) - first_new, np.int64)
+def _came_after(end: Ints, waited: Ints, new: Ints, stated: Ints, sensors: Sensors, max_waiting: int) -> _Came:
+    first_new, released_early = int(waited.sum()), np.zeros(sensors.count, np.int64)
+    clocks, watermark_us = sensors.clocks.copy(), np.empty(len(end) - first_new, np.int64)
     bounds, waited_bounds = (np.concatenate(([0], np.cumsum(counts))) for counts in (new, waited))
-    _running_latest(end[first_new:], bounds, latest_us, before_us)
+    run_clocks(end[first_new:], stated, bounds, clocks, watermark_us)
     for sensor in np.flatnonzero(waited + new > max_waiting).tolist():
         ours = slice(bounds[sensor], bounds[sensor + 1])
         of_sensor = np.concatenate((end[waited_bounds[sensor] : waited_bounds[sensor + 1]], end[first_new:][ours]))
-        latest, lateness_us = np.append(before_us[ours], latest_us[sensor]), int(sensors.lateness_us[sensor])
+        watermark = np.append(watermark_us[ours], clocks[sensor, PASSED])
         released_early[sensor] = _release_early(
-            of_sensor, int(waited[sensor]), lateness_us, max_waiting, of_sensor.copy(), latest
+            of_sensor, int(waited[sensor]), max_waiting, of_sensor.copy(), watermark
         )
-        before_us[ours], latest_us[sensor] = latest[:-1], latest[-1]
-    return _Came(
-        _behind(before_us, np.repeat(sensors.lateness_us, new)),
-        latest_us,
-        _behind(latest_us, sensors.lateness_us),
-        released_early,
-    )
-
-
-def _behind(latest_us: Ints, lateness_us: Ints) -> Ints:
-    """(n,) watermarks, by the latest end times and what flows may be late by."""
-    return np.where(latest_us > NO_WATERMARK, latest_us - lateness_us, NO_WATERMARK)
-
-
-@compiled
-def _running_latest(new_end: Ints, bounds: Ints, latest: Ints, before: Ints) -> None:
-    """Raise latest (k,) to the latest end of each sensor's new flows; before (n,): what it was when each flow came."""
-    for sensor in range(len(latest)):
-        now = latest[sensor]
-        for row in range(bounds[sensor], bounds[sensor + 1]):
-            before[row] = now
-            now = max(now, new_end[row])
-        latest[sensor] = now
+        watermark_us[ours], clocks[sensor, PASSED] = watermark[:-1], watermark[-1]
+    return _Came(watermark_us, clocks, released_early)
 
 
 @compiled
@@ -342,26 +318,27 @@ def _pop(heap: Ints, size: int) -> None:
 
 
 @compiled
-def _release_early(end: Ints, waiting: int, lateness_us: int, max_waiting: int, heap: Ints, latest: Ints) -> int:
-    """Rewrite latest[1:] to what it is when at most `max_waiting` flows may wait; returns how many are released early.
+def _release_early(end: Ints, waiting: int, max_waiting: int, heap: Ints, watermark: Ints) -> int:
+    """Raise watermark[1:] to what it is when at most `max_waiting` flows may wait; returns how many are released early.
 
-    heap (n,): a copy of `end`, whose first `waiting` values are in order, so a heap as they stand.
+    watermark (new + 1,): when each new flow came, and after the last. heap (n,): a copy of `end`, whose first `waiting`
+    values are in order, so a heap as they stand.
     """
-    size, released_early = waiting, 0
+    size, released_early, now = waiting, 0, watermark[0]
     for row in range(len(end) - waiting):
-        came, now = end[waiting + row], latest[row]
-        if now == NO_WATERMARK or came >= now - lateness_us:
+        came = end[waiting + row]
+        if came >= now:
             _push(heap, size, came)
             size += 1
-        now = max(now, came)
-        while size > 0 and heap[0] < now - lateness_us:
+        now = max(now, watermark[row + 1])
+        while size > 0 and heap[0] < now:
             _pop(heap, size)
             size -= 1
         while size > max_waiting:
-            now = max(now, heap[0] + 1 + lateness_us)
-            while size > 0 and heap[0] < now - lateness_us:
+            now = heap[0] + 1
+            while size > 0 and heap[0] < now:
                 _pop(heap, size)
                 size -= 1
                 released_early += 1
-        latest[row + 1] = now
+        watermark[row + 1] = now
     return released_early

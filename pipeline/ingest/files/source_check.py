@@ -1,13 +1,15 @@
 """What messages of another tool would become under a source of the settings: formats, names, flows, rejects. Pure."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
+from pipeline.contracts.envelope import SensorName
+from pipeline.contracts.lateness import largest
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, SourceInfo, source_info_of
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.files.field_report import FieldReport, ReasonReport, field_report, reason_report
@@ -16,7 +18,7 @@ from pipeline.ingest.intake.convert import Converter
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.ingest.intake.pack import RawPack
 from pipeline.ingest.intake.records import levels_of
-from pipeline.ingest.late import behind_us, late_rows, proposed_us, within_us
+from pipeline.ingest.late import MUCH, behind_us, late_rows, proposed_us, within_us
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.recognise import PLAIN
 from schemas.intake import TopicSource
@@ -30,6 +32,7 @@ REMEDIES = {
     "not_json": "let the tool write one JSON object a line; lines of CSV or TSV need `format` and `columns`",
     "future": "set the clock of the sensor, or `time_zone` of its source where it writes local time",
     "time_zone": "correct header time-zone where messages of `raw` are written",
+    "lateness": "correct header lateness-us where messages of `raw` are written",
     "other_log": "correct `format` of the source, or leave it out: auto tells logs apart",
 }
 
@@ -51,7 +54,7 @@ class Origins(NamedTuple):
 
 
 class Disorder(NamedTuple):
-    """How a sensor's flows come out of order of their ends: how many come late at the lateness that is set for it, how
+    """How a sensor's flows come out of order of their ends: how many come late at the lateness that holds for it, how
     long after a later one 99 % and all of them come at most, and a lateness that takes 99 % of them.
     """
 
@@ -64,13 +67,18 @@ class Disorder(NamedTuple):
     most_us: int
     proposed_us: int
 
+    @property
+    def is_much(self) -> bool:
+        """Whether more come late than one would leave so."""
+        return self.late > MUCH * self.flows
+
 
 @dataclass(frozen=True, slots=True)
 class Checked:
     """What n messages would become.
 
     `formats` counts records by content-type, "" for those that no format knows; `near_misses` those that are known and
-    not read, by what they are and what to do.
+    not read, by what they are and what to do. `stated`: which lateness the messages of each sensor would state.
     """
 
     messages: int
@@ -83,6 +91,7 @@ class Checked:
     flows: pa.RecordBatch
     fields: list[FieldReport]
     rejects: list[ReasonReport]
+    stated: dict[SensorName, set[int | None]]
 
     @property
     def rejected(self) -> int:
@@ -97,10 +106,12 @@ def check(samples: Sequence[Sample], source: TopicSource, max_future_us: int) ->
     sent_us = max((sample.timestamp_us for sample in samples), default=0)
     decoded = decode_messages(Messages.of(_raw(converted.packs, sent_us)), max_future_us)
     formats: Counter[str] = Counter()
-    origins: Counter[tuple[str, str]] = Counter()
+    origins: Counter[SensorName] = Counter()
+    stated = dict[SensorName, set[int | None]]()
     for pack in converted.packs:
         formats[pack.content_type if pack.content_type in CONTENT_TYPES else ""] += pack.records
         origins[pack.site, pack.sensor] += pack.records
+        stated.setdefault((pack.site, pack.sensor), set()).add(pack.lateness_us)
     kinds = Counter(decoded.rejects["content_type"].to_pylist())
     known = ", ".join(kind for kind in formats if kind)
     return Checked(
@@ -114,18 +125,25 @@ def check(samples: Sequence[Sample], source: TopicSource, max_future_us: int) ->
         decoded.flows,
         field_report(decoded.flows, known) if decoded.flows.num_rows else [],
         reason_report(decoded.rejects),
+        stated,
     )
 
 
-def disorder(flows: pa.RecordBatch, lateness_of: Callable[[str], int]) -> list[Disorder]:
-    """How far each sensor's flows are out of order, of rows of the `flow` schema in raw order; by site and sensor."""
+def disorder(
+    flows: pa.RecordBatch, stated: Mapping[SensorName, Iterable[int | None]], lateness_of: Callable[[str], int]
+) -> list[Disorder]:
+    """How far each sensor's flows are out of order, by site and sensor.
+
+    flows: of the `flow` schema, in raw order; stated: what messages of each sensor state; lateness_of: what is set for
+    a site.
+    """
     names = list(zip(flows["site"].to_pylist(), flows["sensor"].to_pylist(), strict=True))
     numbers = {name: number for number, name in enumerate(sorted(set(names)))}
     of_row, end_us = np.array([numbers[name] for name in names], np.int64), flows["end_ts_us"].to_numpy()
     found = list[Disorder]()
     for name, number in numbers.items():
         ends = end_us[of_row == number]
-        behind, lateness_us = behind_us(ends), lateness_of(name[0])
+        behind, lateness_us = behind_us(ends), largest(stated.get(name, ()), lateness_of(name[0]))
         late, most_us = int(late_rows(ends, lateness_us).sum()), int(behind.max())
         found.append(Disorder(*name, len(ends), late, lateness_us, within_us(behind), most_us, proposed_us(behind)))
     return found

@@ -20,7 +20,8 @@ class FileSource:
     """Files of one sensor: paths and globs that are followed, and globs under which rotation leaves their content.
 
     `rotated` adds to the names that are looked at by themselves (`rotated_names`). Without `content_type` each file's
-    format is recognised. Times without an offset are local ones of `time_zone`, or UTC where it is empty.
+    format is recognised. Times without an offset are local ones of `time_zone`, or UTC where it is empty. Without
+    `lateness_us` that of a record's format holds, if it has one.
     All paths are absolute: a follower may be started in another folder the next time.
     """
 
@@ -30,6 +31,7 @@ class FileSource:
     content_type: str | None = None
     rotated: tuple[str, ...] = ()
     time_zone: str = ""
+    lateness_us: int | None = None
 
 
 def file_sources(entries: Iterable[FileEntry]) -> list[FileSource]:
@@ -42,6 +44,7 @@ def file_sources(entries: Iterable[FileEntry]) -> list[FileSource]:
             None if each.format == AUTO else each.format,
             each.rotated,
             each.time_zone,
+            each.lateness_us,
         )
         for each in entries
     ]

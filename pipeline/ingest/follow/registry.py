@@ -36,7 +36,7 @@ class FileRegistry:
         followed = Followed(
             self._next_number, chain.live, chain.source.site, chain.source.sensor, chain.source.content_type
         )
-        followed.time_zone = chain.source.time_zone
+        followed.time_zone, followed.lateness_us = chain.source.time_zone, chain.source.lateness_us
         self._files[followed.number] = followed
         self._next_number += 1
         return followed

@@ -163,7 +163,7 @@ class FollowedFiles(FileRegistry):
             if chain is not None:
                 source = chain.source  # whose a file is may have been corrected since it was begun
                 followed.site, followed.sensor, followed.content_type = source.site, source.sensor, source.content_type
-                followed.time_zone = source.time_zone
+                followed.time_zone, followed.lateness_us = source.time_zone, source.lateness_us
                 chain.newest_us = max(chain.newest_us, followed.modified_us)
                 chain.files += [] if followed.done else [followed]
         for chain in new.values():

@@ -36,6 +36,7 @@ class Followed:
         self.number, self.live, self.site, self.sensor = number, live, site, sensor
         self.content_type = content_type
         self.time_zone = ""
+        self.lateness_us: int | None = None
         self.path = live
         self.key: FileKey | None = None
         self.content: Content | None = None

@@ -7,7 +7,7 @@ from itertools import groupby
 
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
 
-from pipeline.contracts import raw
+from pipeline.contracts import lateness, raw
 from pipeline.errors import Failed
 from pipeline.ingest.follow.chain import Batch
 from pipeline.ingest.follow.names import FileSource
@@ -123,9 +123,7 @@ class FollowWorker:
             failpoints.reached("follow.begun")
             with self.telemetry.span("send raw", records=batch.records) as span:
                 for followed, run in _joined(batch.runs):
-                    source = raw.SourceInfo(
-                        run.content_type, run.columns, followed.site, followed.sensor, time_zone=followed.time_zone
-                    )
+                    source = source_info(followed, run)
                     headers = [*source.headers, (TRACEPARENT_HEADER, span.traceparent.encode())]
                     for value in packed(run.records):
                         self._produce(self.settings.topics.raw, source.key, value, headers)
@@ -206,6 +204,18 @@ def positions_as_written(settings: Settings, follower: str) -> Iterator[tuple[in
             yield number, None if value is None else decode(bytes(value), where)
     finally:
         consumer.close()
+
+
+def source_info(followed: Followed, run: Run) -> raw.SourceInfo:
+    """What the headers of a run's messages say."""
+    return raw.SourceInfo(
+        run.content_type,
+        run.columns,
+        followed.site,
+        followed.sensor,
+        time_zone=followed.time_zone,
+        lateness_us=lateness.of_live_source(followed.lateness_us, run.content_type),
+    )
 
 
 def packed(records: Sequence[bytes]) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from pipeline.contracts.lateness import of_live_source
 from pipeline.contracts.raw import CONTENT_TYPES, DELIMITED, tabbed
 from pipeline.ingest.formats.marks import KINDS, NETFLOW_EVENT, OTHER_LOG, WRAPPED
 from pipeline.ingest.intake.origins import Envelope, fields_of, names_of
@@ -52,9 +53,10 @@ class Converter:
         sites, sensors = (names_of(origin, levels, records, envelopes, self._table) for origin in self._origins)
         wanted = np.flatnonzero(~np.isin(records.kind, _OTHER_LOGS))
         others = sum((level.recognised.other_logs() for level in levels), Counter[str]())
-        columns, zone = self.source.columns, self.source.time_zone
+        columns, zone, own_us = self.source.columns, self.source.time_zone, self.source.lateness_us
         made = [
-            pack._replace(columns=columns, time_zone=zone) for pack in packs(records, wanted, sites, sensors, _ALONE)
+            pack._replace(columns=columns, time_zone=zone, lateness_us=of_live_source(own_us, pack.content_type))
+            for pack in packs(records, wanted, sites, sensors, _ALONE)
         ]
         return Converted(made, len(records), others)
 

@@ -28,6 +28,7 @@ class RawPack(NamedTuple):
     columns: tuple[str, ...] = ()
     """Of CSV and TSV: the fields of a line."""
     time_zone: str = ""
+    lateness_us: int | None = None
 
 
 def packs(records: Records, kept: Ints, sites: Names, sensors: Names, alone: Ints) -> Iterator[RawPack]:

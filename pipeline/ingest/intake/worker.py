@@ -233,7 +233,14 @@ class IntakeWorker:
 
     def produce(self, pack: RawPack) -> None:
         """Produce one message of `raw`."""
-        source = raw.SourceInfo(pack.content_type, pack.columns, pack.site, pack.sensor, time_zone=pack.time_zone)
+        source = raw.SourceInfo(
+            pack.content_type,
+            pack.columns,
+            pack.site,
+            pack.sensor,
+            time_zone=pack.time_zone,
+            lateness_us=pack.lateness_us,
+        )
         producing.produce(
             self.producer,
             self.settings.topics.raw,

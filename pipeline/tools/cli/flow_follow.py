@@ -2,6 +2,7 @@
 
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,6 +30,16 @@ TimeZone = Annotated[
     str | None,
     typer.Option("--time-zone", help="Zone of times that have no offset, as Europe/Vienna; UTC by default."),
 ]
+LatenessUs = Annotated[
+    int | None,
+    typer.Option(
+        "--lateness-us",
+        min=0,
+        max=86_400_000_000,
+        help="How long later flows may overtake earlier ones; five minutes of Zeek's conn.log by default, of others as "
+        "FOREBAY_LATENESS_US has it.",
+    ),
+]
 DEFAULT_SITE = "default"
 Site = Annotated[str, typer.Option("--site", help="Plant the sensor belongs to.")]
 OwnSite = Annotated[str | None, typer.Option("--site", help=f"Plant the sensor belongs to; {DEFAULT_SITE} by default.")]
@@ -55,6 +66,7 @@ def follow(
         typer.Option("--rotated", help="Glob of rotated files that lie neither beside PATH nor in dated folders."),
     ] = None,
     time_zone: TimeZone = None,
+    lateness_us: LatenessUs = None,
     name: Name = None,
     once: Annotated[bool, typer.Option("--once", help="Send what is there, then end: for cron and tests.")] = False,
     sources: Annotated[
@@ -77,10 +89,11 @@ def follow(
             raise Usage("--sources: got it beside PATH, expected one of them; a path can be an entry of the file")
         settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
         source = _source(paths, site or DEFAULT_SITE, sensor, format_name, rotated or [], zone_of(time_zone))
+        source = replace(source, lateness_us=lateness_us)
         followed_files, name = [source], name or f"{source.site}/{source.sensor}"
     else:
         given = {"--site": site, "--sensor": sensor, "--format": format_name, "--rotated": rotated}
-        given |= {"--time-zone": time_zone}
+        given |= {"--time-zone": time_zone, "--lateness-us": None if lateness_us is None else str(lateness_us)}
         if beside := [option for option, value in given.items() if value]:
             raise Usage(f"{beside[0]}: got it without PATH, expected it in each file entry of --sources, or a PATH")
         settings = load_settings(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)

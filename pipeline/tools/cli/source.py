@@ -55,6 +55,7 @@ def check(
     from pipeline.ingest.files.source_check import check as checked_of
     from pipeline.ingest.files.source_check import disorder
     from pipeline.ingest.files.source_names import entry_for, source_for, suggestions, yaml_of
+    from pipeline.ingest.late import LONGEST_US
     from pipeline.tools.sources import head_of_file, last_messages
     from schemas.intake import FileEntry
     from schemas.names import EXPECTED_NAME, is_name
@@ -77,14 +78,18 @@ def check(
         is_set = given is not None
     else:
         entry, is_set = entry_for(str(Path(file).absolute()), settings.file_sources, site, sensor)
-        content |= {"time_zone": entry.time_zone}
+        content |= {"time_zone": entry.time_zone, "lateness_us": entry.lateness_us}
         chosen = source_for("my-topic", None, proposed, entry.site, entry.sensor, content)
     checked = checked_of(samples, chosen, settings.max_future_us)
-    text, disorders = yaml_of(entry), disorder(checked.flows, settings.lateness_of)
+    disorders = disorder(checked.flows, checked.stated, settings.lateness_of)
+    needed_us = max((each.proposed_us for each in disorders if each.is_much), default=None)
+    if not is_set and needed_us is not None and needed_us <= LONGEST_US:
+        entry = entry.model_copy(update={"lateness_us": needed_us})
+    text = yaml_of(entry)
     if not as_json:
         _print(topic or file or "", checked, proposed)
         for each in disorders:
-            _print_disorder(each, settings)
+            _print_disorder(each, is_set)
         say("of the settings:" if is_set else "to paste into the file of FOREBAY_SOURCES:")
         print_plain(text)
     document = {**_document(checked, proposed, text, is_set), "disorder": [each._asdict() for each in disorders]}
@@ -137,11 +142,16 @@ def _print(what: str, checked: "Checked", proposed: "Suggestions") -> None:
         print_plain(f"{reject.count} rejects, {reject.reason}: {reject.detail}; remedy: {remedy_of(reject.reason)}")
 
 
-def _print_disorder(found: "Disorder", settings: Settings) -> None:
-    """How far a sensor's flows are out of order, where that is further than the lateness."""
+def _print_disorder(found: "Disorder", is_set: bool) -> None:
+    """How long a sensor's flows wait for others, and how many are further out of order; is_set: by the settings."""
     from pipeline.alert.wording import duration
-    from pipeline.tools.sensors.late_flows import MUCH, late_remedy
+    from pipeline.ingest.late import LONGEST_US
+    from pipeline.tools.sensors.late_flows import TOO_FAR, lateness_gives
 
+    print_plain(
+        f"{found.site}/{found.sensor}: flows wait {duration(found.lateness_us)} for others that ended earlier and come "
+        "later: `lateness_us` of the source sets another"
+    )
     if not found.late:
         return
     print_plain(
@@ -149,8 +159,10 @@ def _print_disorder(found: "Disorder", settings: Settings) -> None:
         f"({found.late / found.flows:.1%}) by a lateness of {duration(found.lateness_us)}: 99% come within "
         f"{duration(found.within_us)} of a later one, all within {duration(found.most_us)}"
     )
-    if found.late > MUCH * found.flows:
-        print_plain(late_remedy(found.site, found.proposed_us, settings))
+    if found.is_much:
+        at = "at its source" if is_set else "as in the source below"
+        set_to = f"set lateness_us: {found.proposed_us} {at}, and start again (forebay down, forebay up)"
+        print_plain(TOO_FAR if found.proposed_us > LONGEST_US else f"{set_to}: {lateness_gives()}")
 
 
 def _plain(origin: Any) -> str:

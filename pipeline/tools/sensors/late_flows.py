@@ -11,8 +11,9 @@ from confluent_kafka import Consumer, IsolationLevel, Message, TopicPartition
 from pipeline.alert.wording import duration
 from pipeline.archive.pairing import read_scored
 from pipeline.contracts.envelope import MessagePosition, SensorName
+from pipeline.contracts.lateness import SensorLateness
 from pipeline.errors import BadData
-from pipeline.ingest.late import TAKEN_SHARE, Ints, proposed_us
+from pipeline.ingest.late import LONGEST_US, MUCH, TAKEN_SHARE, Ints, proposed_us
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
@@ -22,19 +23,22 @@ SINCE_US = 3_600_000_000
 MAX_OFFSETS = 500
 """Of a partition so many are read at most, marks of transactions among them: of a busy one the last minutes."""
 REQUEST_S = 10.0
-MUCH = 0.01
-"""The share from which on the alarm for late flows rings as well."""
 LEAST_FLOWS = 100
 """One late flow of fewer is more than a hundredth, and says nothing."""
-LONGEST_US = 900_000_000
-"""Zeek's longest inactivity timeout is five minutes by default: what comes later than this waits for none."""
+TOO_FAR = (
+    "no lateness bridges that: give each sensor a name of its own, compare clocks (NTP), send no older records after "
+    "newer ones"
+)
 COLUMNS = ["site", "sensor", "late_by_us"]
+MAX_TITLE = 120
+"""Characters of what a source is called."""
 
 
 class LateFlows(NamedTuple):
-    """How many of a sensor's flows came late, the lateness that is set for it, and what would have taken 99 % of them.
+    """How many of a sensor's flows came late, the lateness that holds there, and what would have taken 99 % of them.
 
-    latest_us: how long before the latest end the last of them came, at most; 0 where none was late.
+    latest_us: how long before the latest end the last of them came, at most; 0 where none was late. of_source: whether
+    the sensor's messages state the lateness; else it is its site's.
     """
 
     flows: int
@@ -42,6 +46,7 @@ class LateFlows(NamedTuple):
     lateness_us: int
     latest_us: int
     proposed_us: int
+    of_source: bool = False
 
     @property
     def share(self) -> float:
@@ -66,10 +71,12 @@ def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
         starts = _starts(consumer, topic, ends)
         consumer.assign(starts)
         wanted = {at.partition: ends[at.partition] for at in starts}
-        rows = [_rows(message) for message in tail.read_to(consumer, topic, wanted)] if starts else []
+        read = [_rows(message) for message in tail.read_to(consumer, topic, wanted)] if starts else []
     finally:
         consumer.close()
-    return counted([each for each in rows if each is not None], settings)
+    messages = [each for each in read if each is not None]
+    stated = {(site, sensor): us for _, facts in messages for site, sensor, us in facts}
+    return counted([rows for rows, _ in messages], settings, stated)
 
 
 def _starts(consumer: Consumer, topic: str, ends: Mapping[int, int]) -> list[TopicPartition]:
@@ -82,36 +89,44 @@ def _starts(consumer: Consumer, topic: str, ends: Mapping[int, int]) -> list[Top
     ]
 
 
-def _rows(message: Message) -> pa.Table | None:
-    """The columns of a message that count; None where it is none of `archive`: `forebay archive verify` says so."""
+def _rows(message: Message) -> tuple[pa.Table, tuple[SensorLateness, ...]] | None:
+    """The columns of a message that count, and which lateness it says; None where it is none of `archive`: `forebay
+    archive verify` says so.
+    """
     position = MessagePosition(message.topic() or "", message.partition() or 0, message.offset() or 0)
     try:
-        return pa.table(read_scored(message.value() or b"", position).rows.select(COLUMNS))
+        scored = read_scored(message.value() or b"", position)
     except BadData:
         return None
+    return pa.table(scored.rows.select(COLUMNS)), scored.facts.lateness
 
 
-def counted(rows: Iterable[pa.Table], settings: Settings) -> dict[SensorName, LateFlows]:
-    """What flows say, with columns COLUMNS: per sensor, by name."""
+def counted(
+    rows: Iterable[pa.Table], settings: Settings, stated: Mapping[SensorName, int] | None = None
+) -> dict[SensorName, LateFlows]:
+    """What flows say, with columns COLUMNS: per sensor, by name; stated: the lateness of sensors with their own."""
+    own = stated or {}
     tables = list(rows)
     if not tables:
         return {}
     of_sensors = pa.concat_tables(tables).group_by(["site", "sensor"]).aggregate([("late_by_us", "list")]).to_pylist()
     made = {
         (each["site"], each["sensor"]): _of_sensor(
-            np.array(each["late_by_us_list"], np.int64), settings.lateness_of(each["site"])
+            np.array(each["late_by_us_list"], np.int64),
+            own.get((each["site"], each["sensor"]), settings.lateness_of(each["site"])),
+            (each["site"], each["sensor"]) in own,
         )
         for each in of_sensors
     }
     return dict(sorted(made.items()))
 
 
-def _of_sensor(late_by_us: Ints, lateness_us: int) -> LateFlows:
+def _of_sensor(late_by_us: Ints, lateness_us: int, of_source: bool) -> LateFlows:
     """A flow is late by what it lay behind the watermark, which is the lateness behind the latest end."""
     late = late_by_us > 0
     behind = np.where(late, late_by_us + lateness_us, 0)
     proposed = max(proposed_us(behind), lateness_us)
-    return LateFlows(len(behind), int(late.sum()), lateness_us, int(behind.max(initial=0)), proposed)
+    return LateFlows(len(behind), int(late.sum()), lateness_us, int(behind.max(initial=0)), proposed, of_source)
 
 
 def late_remarks(name: SensorName, found: LateFlows | None, settings: Settings) -> list[Remark]:
@@ -123,28 +138,34 @@ def late_remarks(name: SensorName, found: LateFlows | None, settings: Settings) 
         f"{duration(found.latest_us)} after a later one, by a lateness of {duration(found.lateness_us)}: its baseline "
         "learnt nothing from them"
     )
-    return [Remark(what, late_remedy(name[0], found.proposed_us, settings))]
+    return [Remark(what, late_remedy(name, found, settings))]
 
 
-def late_remedy(site: str, lateness_us: int, settings: Settings) -> str:
-    """What to do where 99 % of a site's flows are on time with a lateness of so much, and fewer with what is set.
+def late_remedy(name: SensorName, found: LateFlows, settings: Settings) -> str:
+    """What to do where 99 % of a sensor's flows are on time with another lateness, and fewer with what holds.
 
-    A sensor that is silent for FOREBAY_IDLE_US is waited for no longer, and what comes then is late: that is as long.
+    A sensor that is silent for FOREBAY_IDLE_US is waited for no longer than its source's lateness, and what comes then
+    is late: where the lateness is the site's both are as long.
     """
-    if lateness_us > LONGEST_US:
-        return (
-            "no lateness bridges that: give each sensor a name of its own, compare clocks (NTP), send no older records "
-            "after newer ones"
-        )
-    if site in settings.site_lateness_us:
-        set_to = f"{lateness_us} for {printable(site)} in FOREBAY_SITE_LATENESS_US"
+    proposed_us, site = found.proposed_us, name[0]
+    if proposed_us > LONGEST_US:
+        return TOO_FAR
+    source = next((each for each in settings.sources if each.may_name(*name)), None)
+    raised = f" and FOREBAY_IDLE_US={proposed_us}" if 0 < settings.idle_us < proposed_us else ""
+    if source is not None:
+        set_to = f"lateness_us: {proposed_us} at its source, {printable(source.title, MAX_TITLE)}"
+    elif found.of_source:
+        set_to = f"--lateness-us {proposed_us} of its `forebay flow follow`, or header lateness-us of who writes `raw`"
+    elif site in settings.site_lateness_us:
+        set_to = f"{proposed_us} for {printable(site)} in FOREBAY_SITE_LATENESS_US{raised}"
     else:
-        set_to = f"FOREBAY_LATENESS_US={lateness_us}"
-    raised = f" and FOREBAY_IDLE_US={lateness_us}" if 0 < settings.idle_us < lateness_us else ""
-    return (
-        f"set {set_to}{raised}, and start again (forebay down, forebay up): {TAKEN_SHARE:.0%} of such are on time "
-        "then, and alerts come that much later"
-    )
+        set_to = f"FOREBAY_LATENESS_US={proposed_us}{raised}"
+    return f"set {set_to}, and start again (forebay down, forebay up): {lateness_gives()}"
+
+
+def lateness_gives() -> str:
+    """What comes of a lateness that is proposed."""
+    return f"{TAKEN_SHARE:.0%} of such are on time then, and alerts come that much later"
 
 
 def late_finding(every: Mapping[SensorName, LateFlows]) -> tuple[str, str]:

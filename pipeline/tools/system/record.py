@@ -15,6 +15,8 @@ NAME = "system.json"
 LOCK = ".supervisor"
 LOGS = "logs"
 FORMAT = 1
+EVENT_TIME = ("lateness_us", "site_lateness_us", "idle_us")
+"""Settings of a running system by which late flows are judged."""
 PAGE = "triage"
 """The name of the worker that serves the page."""
 
@@ -92,6 +94,8 @@ class SystemRecord:
     endpoint_port: int = 0
     broker: BrokerRecord | None = None
     workers: tuple[WorkerRecord, ...] = field(default_factory=tuple)
+    event_time: dict[str, Any] = field(default_factory=dict)
+    """Its settings of event time: what `forebay doctor` reckons late flows with."""
 
     @property
     def stages(self) -> list[WorkerRecord]:

@@ -90,6 +90,7 @@ class Supervisor:
             settings.topic_prefix,
             settings.variables()["FOREBAY_SOURCES"],
             settings.metrics_host,
+            event_time={name: getattr(settings, name) for name in record.EVENT_TIME},
         )
         self._host = probes.reachable_host(settings.metrics_host)
         self._previous: SystemRecord | None = None

@@ -107,7 +107,7 @@ def test_whatever_comes_the_saved_state_is_bounded() -> None:
 
 
 def _without_baseline(state: SensorState) -> SensorState:
-    return SensorState(state.waiting, state.latest_us, state.windows, state.released_early, state.feature_set)
+    return SensorState(state.waiting, state.clock, state.windows, state.released_early, state.feature_set)
 
 
 def test_a_state_from_before_there_were_baselines_is_read(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,10 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.contracts.lateness import UNSTATED_US
 from pipeline.featurize.ordering.buffer import keys_of
-from pipeline.featurize.ordering.reorder import MAX_WAITING, NO_WATERMARK, Order, Sensors, reorder
+from pipeline.featurize.ordering.clocks import LATEST, NO_WATERMARK, Clock, clocks_of
+from pipeline.featurize.ordering.reorder import MAX_WAITING, Order, Sensors, reorder
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows
 
@@ -17,9 +19,10 @@ def reorder_one(
     flows: pa.RecordBatch, waited: int, latest_us: int, lateness_us: int, flush: bool, max_waiting: int = MAX_WAITING
 ) -> Order:
     """The order of one sensor's flows, of which the first waited."""
-    sensor = Sensors(np.array([latest_us]), np.array([lateness_us]), np.array([flush]), np.zeros(1, np.int64))
+    sensor = Sensors(clocks_of([Clock(latest_us)], [lateness_us]), np.array([flush]), np.zeros(1, np.int64))
     counts = np.array([waited]), np.array([len(flows) - waited])
-    return reorder(keys_of(flows), *counts, sensor, max_waiting)
+    stated = np.full(len(flows) - waited, UNSTATED_US)
+    return reorder(keys_of(flows), *counts, stated, sensor, max_waiting)
 
 
 def _offsets(indices: Any) -> list[int]:
@@ -34,7 +37,7 @@ def test_late_is_before_the_watermark_of_earlier_flows() -> None:
     assert _offsets(order.released) == [1]
     assert _offsets(order.waiting) == [0, 3]
     assert order.late_after.tolist() == [0, 1]
-    assert order.latest_us.tolist() == [START_US + 12 * SECOND]
+    assert order.clocks[:, LATEST].tolist() == [START_US + 12 * SECOND]
 
 
 def test_a_tie_with_the_watermark_waits() -> None:

@@ -149,16 +149,21 @@ def conn(end_s: int) -> bytes:
 
 def test_how_far_flows_are_out_of_order_is_said_of_each_sensor() -> None:
     made, _ = checked(samples(*map(conn, (0, 100, 3, 101, 99)), key=b"edge-3"))
-    found = disorder(made.flows, lambda _site: 2_000_000)
+    found = disorder(made.flows, {}, lambda _site: 2_000_000)
     s = 1_000_000
     name = (made.origins[0].site, made.origins[0].sensor)
     assert found == [Disorder(*name, 5, 1, 2 * s, 97 * s, 97 * s, 100 * s)]
-    assert disorder(made.flows, lambda _site: 97 * s)[0].late == 0
+    assert disorder(made.flows, {}, lambda _site: 97 * s)[0].late == 0
+    assert made.stated == {name: {300 * s}}, "what intake would have messages of Zeek's conn.log state"
+    assert disorder(made.flows, made.stated, lambda _site: 2 * s)[0][3:5] == (0, 300 * s)
+    own, _ = checked(samples(conn(0)), TopicSource(topic="zeek", site="a", sensor="b", lateness_us=0))
+    assert own.stated == {("a", "b"): {0}}, "its own comes first"
+    assert disorder(made.flows, {name: {None, s}}, lambda _site: 2 * s)[0].lateness_us == 2 * s, "the largest holds"
 
 
 def test_sensors_do_not_make_each_other_late_and_no_flow_is_no_disorder() -> None:
     made, _ = checked(samples(conn(0), conn(100)))
     other, _ = checked(samples(conn(50)), TopicSource(topic="zeek", site="north", sensor="edge-9"))
     both = pa.concat_batches([made.flows, other.flows])
-    assert [each.late for each in disorder(both, lambda _site: 0)] == [0, 0]
-    assert disorder(made.flows.slice(0, 0), lambda _site: 0) == []
+    assert [each.late for each in disorder(both, {}, lambda _site: 0)] == [0, 0]
+    assert disorder(made.flows.slice(0, 0), {}, lambda _site: 0) == []

@@ -174,7 +174,7 @@ FLOW_CASES = (
         "ForebayLateFlows",
         {"forebay_late_rows_total": "0+5x60", 'forebay_rows_in_total{stage="featurize"}': "0+100x60"},
         {"forebay_late_rows_total": "0+5x60", 'forebay_rows_in_total{stage="featurize"}': "0+1000x60"},
-        "5% of the flows come later than their site's lateness allows.",
+        "5% of the flows come later than their sensor's lateness allows.",
         at="1h",
     ),
     Case(

@@ -6,11 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.late import behind_us, late_rows
+from pipeline.ingest.late import LONGEST_US, behind_us, late_rows
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.sensors.late_flows import (
     LEAST_FLOWS,
-    LONGEST_US,
     LateFlows,
     counted,
     late_document,
@@ -18,6 +17,7 @@ from pipeline.tools.sensors.late_flows import (
     late_remarks,
     share_words,
 )
+from schemas.intake import FileEntry, TopicSource
 
 NAME = ("dam", "gate")
 S = 1_000_000
@@ -73,6 +73,25 @@ def test_a_remark_says_how_many_how_late_and_what_to_set() -> None:
 )
 def test_what_is_set_already_is_not_proposed(given_us: dict[str, object], words: str) -> None:
     assert late_remarks(NAME, found(), settings(**given_us))[0].remedy.startswith(words)
+
+
+def test_of_a_sensor_whose_source_is_known_its_own_lateness_is_named() -> None:
+    file = FileEntry(file="/logs/conn.log", site="dam", sensor="gate")
+    topic = TopicSource.model_validate({"topic": "zeek", "site": "dam", "sensor": {"field": "host", "else": "x"}})
+    for source, title in ((file, "/logs/conn.log"), (topic, "zeek")):
+        other = FileEntry(file="/logs/other.log", site="dam", sensor="weir")
+        (remark,) = late_remarks(NAME, found(), settings(sources=(other, source)))
+        assert remark.remedy.startswith(f"set lateness_us: 290000000 at its source, {title}, and start again")
+    (remark,) = late_remarks(NAME, found()._replace(of_source=True), settings())
+    assert remark.remedy.startswith("set --lateness-us 290000000 of its `forebay flow follow`, or header lateness-us")
+
+
+def test_what_holds_at_a_sensor_is_what_its_messages_said() -> None:
+    messages = [rows("dam", "gate", 0, 93 * S), rows("dam", "weir", 0)]
+    assert counted(messages, settings(), {NAME: 60 * S}) == {
+        NAME: LateFlows(2, 1, 60 * S, 153 * S, 160 * S, True),
+        ("dam", "weir"): LateFlows(1, 0, 2 * S, 0, 2 * S),
+    }
 
 
 def test_what_no_timeout_explains_gets_no_lateness() -> None:

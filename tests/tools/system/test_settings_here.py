@@ -23,7 +23,10 @@ def system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SystemRecord:
     monkeypatch.delenv("FOREBAY_TOPIC_PREFIX", raising=False)
     me = identity_of(os.getpid())
     assert me is not None
-    running = SystemRecord(me, str(tmp_path), Phase.RUNNING, 5, "127.0.0.1:4711", "mine.", SOURCES)
+    running = SystemRecord(
+        *(me, str(tmp_path), Phase.RUNNING, 5, "127.0.0.1:4711", "mine.", SOURCES),
+        event_time={"lateness_us": 300_000_000, "site_lateness_us": {"dam": 0}, "idle_us": 7, "of_later": 1},
+    )
     record.write(tmp_path, running)
     return running
 
@@ -32,6 +35,15 @@ def test_what_is_not_set_is_the_running_systems(system: SystemRecord) -> None:
     settings = settings_here(run_folder=Path(system.folder), bootstrap=None)
     assert (settings.bootstrap, settings.topic_prefix) == ("127.0.0.1:4711", "mine.")
     assert [source.title for source in settings.topic_sources] == ["zeek"]
+
+
+def test_how_long_flows_wait_is_as_in_the_running_system(system: SystemRecord, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(system.folder)
+    monkeypatch.setenv("FOREBAY_IDLE_US", "9")
+    settings = settings_here(run_folder=folder)
+    assert (settings.lateness_of("weir"), settings.lateness_of("dam"), settings.idle_us) == (300_000_000, 0, 9)
+    record.write(folder, replace(system, event_time={}))  # an earlier version's
+    assert settings_here(run_folder=folder).lateness_of("weir") == 2_000_000
 
 
 def test_options_and_the_environment_come_first(system: SystemRecord, monkeypatch: pytest.MonkeyPatch) -> None:
