@@ -268,9 +268,8 @@ class IngestWorker:
             if self.settings.broken_order == "ingest-offsets-first":
                 self.consumer.commit(offsets=offsets, asynchronous=False)
             failpoints.reached("ingest.produced")
-            self.kafka.step(
-                lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, self.consumer, timeout_s)
-            )
+            membership = self.consumer.consumer_group_metadata()
+            self.kafka.step(lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, membership, timeout_s))
             failpoints.reached("ingest.offsets sent")
             self.kafka.step(self.producer.commit_transaction)
             failpoints.reached("ingest.committed")

@@ -1,24 +1,28 @@
-"""The worker of score: features in, suspects, archive and retrain out, one Kafka transaction a group of messages."""
+"""The worker of score: features in, suspects, archive and retrain out, in Kafka transactions.
+
+It reads a group of messages, scores and encodes it, and puts it to its transactions (runtime/kafka/transactions.py):
+while one is committed the next group is read and scored.
+"""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
-import pyarrow as pa
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
+from pipeline.contracts.envelope import SensorName
 from pipeline.contracts.preconditions import shipped
 from pipeline.contracts.promotions import PromotionLedger, vote
+from pipeline.contracts.raw import Headers
 from pipeline.errors import BadData, Failed
-from pipeline.runtime import collector, failpoints
+from pipeline.runtime import collector
 from pipeline.runtime.kafka import clients, errors
 from pipeline.runtime.kafka.outage import KafkaWatch
-from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower
-from pipeline.runtime.kafka.watchdog import Watchdog
+from pipeline.runtime.kafka.transactions import Committed, Outgoing, TransactionWriter
 from pipeline.runtime.storage.storage import folder_or_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.batches import CONTENT_TYPE, unpacked_bytes
@@ -27,7 +31,8 @@ from pipeline.score.device import choose_device
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.position import StagePosition
-from pipeline.score.sensor_shares import rows_by_sensor
+from pipeline.score.route import Routed
+from pipeline.score.sensor_shares import Counted, rows_by_sensor
 from pipeline.settings import Settings
 
 IDLE_S = 0.1
@@ -35,6 +40,8 @@ GATHERED_WITHIN = 0.2
 """Of `gather_ms`: so long the worker waits, from a group's first message, for those of the other partitions. Ingest
 sends a message to each at once, they do not come from featurize at once, and a transaction costs here and at the broker
 as much for one as for all (docs/adr/0049)."""
+LOOK_AGAIN_S = 0.002
+"""How often a group that waits for messages while a transaction is open looks whether it still is."""
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 30.0
@@ -72,7 +79,11 @@ def load_model(settings: Settings, telemetry: Telemetry) -> ModelCache:
 
 
 class ScoreWorker:
-    """One session (kafka/outage.py): its only state is the position of each partition it owns."""
+    """One session (kafka/outage.py): its only state is the position of each partition it owns.
+
+    A position is moved on when what lies before it is put, and so may be ahead of what is committed. Where Kafka aborts
+    a transaction, everything is read again from what is.
+    """
 
     def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch, cache: ModelCache) -> None:
         self._settings = settings
@@ -89,7 +100,6 @@ class ScoreWorker:
         telemetry.count("forebay_suspects", 0)
         telemetry.count("forebay_waits_for_promotion", 0)
         telemetry.count("forebay_messages_dropped", 0, stage="score")
-        telemetry.count("forebay_producer_full", 0, stage="score")
         telemetry.count("forebay_malformed_records", 0, topic=settings.topics.models)
         self._partitions = self._partition_count()
         self._models = Follower(settings, "score-models", settings.topics.models)
@@ -97,9 +107,9 @@ class ScoreWorker:
         self._producer = clients.transactional_producer(
             settings, "score", kafka.hopeless, clients.SESSION_INIT_S, **clients.PACKED
         )
-        self._watchdog = Watchdog("score", kafka.hopeless)
         self._consumer = clients.consumer(settings, "score", **EOF_EVENTS, **FETCHED)
         self._stall = ConsumerStall(StallDetector(settings, kafka), self._consumer)
+        self._transactions = TransactionWriter("score", self._producer, kafka, telemetry)
 
     def _partition_count(self) -> int:
         topic = clients.admin(self._settings).list_topics(self._topic, timeout=10).topics[self._topic]
@@ -118,15 +128,26 @@ class ScoreWorker:
                 self._telemetry.beat()
                 messages = self._read_messages()
                 self._telemetry.stage.waiting_since(clients.oldest_us(messages))
-                self._apply(self._models.poll())
-                self._vote()
-                group = self._split(messages)
-                if self._score(group) and group.blocked:
-                    self._seek_blocked(group)
+                if not (self._transactions.poll() and self._process(messages)):
+                    self._rewind()
                 self._gauges()
+            self._transactions.settle()
         finally:
+            self._transactions.close()
             self._models.close()
             clients.abandon(self._consumer, self._producer)
+
+    def _process(self, messages: list[Message]) -> bool:
+        """Votes first, then what these messages became; False where a transaction was aborted and all is read again."""
+        self._apply(self._models.poll())
+        if not self._vote():
+            return False
+        group = self._split(messages)
+        if not self._score(group):
+            return False
+        if group.blocked:
+            self._seek_blocked(group)
+        return True
 
     # ---- partitions
 
@@ -138,6 +159,7 @@ class ScoreWorker:
         self._kafka.announce(at.partition for at in partitions)
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._transactions.settle()  # while they are ours: what is aborted now, their next owner scores
         for at in partitions:
             self._positions.pop(at.partition, None)
         consumer.unassign()
@@ -163,18 +185,25 @@ class ScoreWorker:
     # ---- reading
 
     def _read_messages(self) -> list[Message]:
-        """At most a group of messages: those already fetched, else the first to arrive and what comes right after."""
-        messages = more = self._consumer.consume(1, IDLE_S)
-        group_bytes, until_s = 0, 0.0
-        while more and len(messages) < self._settings.score_group_messages:
-            group_bytes += unpacked_bytes(more[0].value() or b"")
-            if group_bytes >= MAX_GROUP_BYTES:
-                break
+        """At most a group of messages: those already fetched, else the first to arrive and what comes right after.
+
+        While a transaction is open, what comes until its end is one group: it could not be written before.
+        """
+        messages = self._consumer.consume(1, IDLE_S)
+        group_bytes = unpacked_bytes_of(messages)
+        until_s: float | None = None
+        while messages and len(messages) < self._settings.score_group_messages and group_bytes < MAX_GROUP_BYTES:
             now_s = time.monotonic()
-            if not until_s and more[0].error() is None:  # the end of a partition is no message
+            if until_s is None and messages[-1].error() is None:  # the end of a partition is no message
                 until_s = now_s + self._gather_s
-            more = self._consumer.consume(1, max(0.0, until_s - now_s))
+            wait_s = 0.0 if until_s is None else max(0.0, until_s - now_s)
+            if until_s is not None and not wait_s and self._transactions.is_open():
+                wait_s = LOOK_AGAIN_S
+            more = self._consumer.consume(1, wait_s)
+            if not (more or wait_s):
+                break
             messages += more
+            group_bytes += unpacked_bytes_of(more)
         self._stall.observe(messages)
         return errors.records(messages)
 
@@ -217,73 +246,70 @@ class ScoreWorker:
     # ---- scoring
 
     def _score(self, group: Group) -> bool:
-        """Score a group and move its partitions on; False where the transaction was aborted and all is read again.
+        """Score a group, put what it became, and move its partitions on; False where all must be read again.
 
         1. One forward over the rows of all messages, then routing.
-        2. In one transaction: a suspects and an archive message for every features message, a retrain message where it
+        2. For one transaction: a suspects and an archive message for every features message, a retrain message where it
            has samples, all to the partition number it came from, and the partitions' offsets with seq and event time
            beside them.
-        3. Only when that is committed: the positions in memory.
         """
         if not group.positions:
             return True
         started = time.perf_counter()
         routed = score_group([features for _, features in group.ready], self._ledger, self._cache)  # 1
         self._telemetry.observe("forebay_forward_seconds", time.perf_counter() - started)
-
-        def send() -> None:
-            for (message, features), batches in zip(group.ready, routed, strict=True):
-                parent = clients.headers_of(message).get(TRACEPARENT)
-                with self._telemetry.span("score features", parent, rows=features.batch.num_rows) as span:
-                    headers: list[tuple[str, str | bytes | None]] = [
-                        ("content-type", CONTENT_TYPE),
-                        (TRACEPARENT, span.traceparent),
-                    ]
-                    for topic, payload in zip(self._outputs, encoded(batches, features), strict=True):
-                        if payload is not None:
-                            self._produce(topic, message.key(), payload, message.partition() or 0, headers)
-
-        if not self._transact(send, group.positions):  # 2
-            return False
-        self._positions.update(group.positions)  # 3
         rows = sum(features.batch.num_rows for _, features in group.ready)
-        self._telemetry.stage.rows_in(rows)
-        self._telemetry.stage.rows_out(rows)
-        self._telemetry.count("forebay_suspects", sum(batches.suspects.num_rows for batches in routed))
-        for batches in routed:
-            self._count_by_sensor(batches.archive)
-        self._telemetry.stage.batch(time.perf_counter() - started)
+        suspects = sum(batches.suspects.num_rows for batches in routed)
+        by_sensor = [rows_by_sensor(batches.archive) for batches in routed]
+
+        def committed(at_s: float) -> None:
+            self._telemetry.stage.rows_in(rows)
+            self._telemetry.stage.rows_out(rows)
+            self._telemetry.count("forebay_suspects", suspects)
+            for counts in by_sensor:
+                self._count_by_sensor(counts)
+            self._telemetry.stage.batch(at_s - started)
+
+        messages = [each for pair in zip(group.ready, routed, strict=True) for each in self._outgoing(*pair)]
+        return self._put(messages, group.positions, committed)  # 2
+
+    def _outgoing(self, read: tuple[Message, Features], batches: Routed) -> Iterable[Outgoing]:
+        """What a features message became, encoded in a span that continues its trace."""
+        message, features = read
+        parent = clients.headers_of(message).get(TRACEPARENT)
+        with self._telemetry.span("score features", parent, rows=features.batch.num_rows) as span:
+            headers: Headers = [("content-type", CONTENT_TYPE), (TRACEPARENT, span.traceparent)]
+            for topic, payload in zip(self._outputs, encoded(batches, features), strict=True):
+                if payload is not None:
+                    yield Outgoing(topic, message.partition() or 0, message.key(), payload, headers)
+
+    def _put(
+        self, messages: Iterable[Outgoing], positions: dict[int, StagePosition], committed: Committed | None = None
+    ) -> bool:
+        """Messages, and positions to move on to, for a transaction; False where an earlier one was aborted."""
+        offsets = [
+            TopicPartition(self._topic, partition, position.offset, metadata=position.metadata())
+            for partition, position in positions.items()
+        ]
+        # Asked for here: beside a `consume`, in the other thread, it comes only when that returns.
+        membership = self._consumer.consumer_group_metadata()
+        if not self._transactions.put(messages, offsets, membership, committed):
+            return False
+        self._positions.update(positions)
         return True
 
-    def _count_by_sensor(self, scored: pa.RecordBatch) -> None:
-        for (site, sensor), rows in rows_by_sensor(scored).items():
+    def _count_by_sensor(self, counts: Mapping[SensorName, Counted]) -> None:
+        for (site, sensor), rows in counts.items():
             self._telemetry.count("forebay_scored_rows", rows.suspects, site=site, sensor=sensor, suspect="yes")
             self._telemetry.count("forebay_scored_rows", rows.others, site=site, sensor=sensor, suspect="no")
             self._telemetry.count("forebay_scored_unusual_rows", rows.unusual, site=site, sensor=sensor)
 
-    def _produce(
-        self,
-        topic: str,
-        key: str | bytes | None,
-        payload: bytes,
-        partition: int,
-        headers: list[tuple[str, str | bytes | None]],
-    ) -> None:
-        # The queue is bounded: wait for the broker, so that lag grows in Kafka and not in memory.
-        produce(
-            self._producer,
-            topic,
-            payload,
-            stopped=self._kafka.hopeless,
-            full=lambda: self._telemetry.count("forebay_producer_full", stage="score"),
-            key=key,
-            partition=partition,
-            headers=headers,
-        )
-        self._producer.poll(0)
+    def _vote(self) -> bool:
+        """Cast the votes that this worker's partitions owe, with their offsets (pipeline/contracts/promotions.py).
 
-    def _vote(self) -> None:
-        """Cast the votes that this worker's partitions owe, with their offsets (pipeline/contracts/promotions.py)."""
+        They are in the transaction of the rows that were scored before them, or in a later one. False where one was
+        aborted.
+        """
         records = [
             vote(promotion, partition, self._partitions, position.scored_until_us, self._cache.unusable(promotion))
             for partition, position in self._positions.items()
@@ -295,16 +321,16 @@ class ScoreWorker:
                 vote(promotion, partition, self._partitions, last_us) for promotion, last_us in self._ledger.untimely
             ]
         if not records:
-            return
-
-        def send() -> None:
-            for record in records:
-                payload = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
-                key = str(record["promotion"]).encode()
-                self._produce(self._settings.topics.models, key, payload, 0, [])
-
-        if self._transact(send, self._positions):
-            self._apply(self._models.catch_up())
+            return True
+        topic = self._settings.topics.models
+        votes = [
+            Outgoing(topic, 0, str(record["promotion"]).encode(), orjson.dumps(record, option=orjson.OPT_SORT_KEYS), [])
+            for record in records
+        ]
+        if not (self._put(votes, self._positions) and self._transactions.settle()):
+            return False
+        self._apply(self._models.catch_up())
+        return True
 
     def _apply(self, messages: Iterable[Message]) -> None:
         """Apply records of `models` to the ledger; a malformed one is ignored, by every worker alike."""
@@ -318,31 +344,9 @@ class ScoreWorker:
                 logged = {name: record[name] for name in LOGGED_FIELDS if name in record}
                 self._log.info("record of models", offset=message.offset(), **logged)
 
-    def _transact(self, send: Callable[[], None], positions: dict[int, StagePosition]) -> bool:
-        """Messages and positions in one transaction; False where it had to be aborted, and everything is read again."""
-        offsets = [
-            TopicPartition(self._topic, partition, position.offset, metadata=position.metadata())
-            for partition, position in positions.items()
-        ]
-        try:
-            self._producer.begin_transaction()
-            failpoints.reached("score.begun")
-            send()
-            failpoints.reached("score.produced")
-            self._kafka.step(
-                lambda timeout_s: self._watchdog.send_offsets(self._producer, offsets, self._consumer, timeout_s)
-            )
-            failpoints.reached("score.offsets sent")
-            self._kafka.step(self._producer.commit_transaction)
-            failpoints.reached("score.committed")
-        except KafkaException as error:
-            self._kafka.abort(self._producer, error)
-            self._rewind()
-            return False
-        self._kafka.progressed()
-        return True
-
     def _rewind(self) -> None:
+        """Read again from what is committed, and put from there on."""
+        self._transactions.resume()
         partitions = [at.partition for at in self._consumer.assignment()]
         self._stall.forget(self._topic, partitions)
         self._load_positions(partitions)
@@ -360,6 +364,11 @@ class ScoreWorker:
         self._telemetry.gauge("forebay_lag_messages", lag, stage="score")
         self._telemetry.gauge("forebay_partitions", len(self._positions))
         self._telemetry.gauge("forebay_models_held", len(self._cache.ids))
+
+
+def unpacked_bytes_of(messages: Iterable[Message]) -> int:
+    """What messages hold, unpacked."""
+    return sum(unpacked_bytes(message.value() or b"") for message in messages)
 
 
 def run(settings: Settings) -> None:

@@ -30,6 +30,16 @@ class Arriving:
         return []
 
 
+class Open:
+    """A transaction that is open until a time."""
+
+    def __init__(self, clock: Arriving, until_s: float) -> None:
+        self._clock, self._until_s = clock, until_s
+
+    def is_open(self) -> bool:
+        return self._clock.now_s < self._until_s
+
+
 class Message:
     def __init__(self, name: str, is_end: bool = False, payload: bytes = b"") -> None:
         self.name, self._is_end, self._payload = name, is_end, payload
@@ -41,12 +51,15 @@ class Message:
         return KafkaError(KafkaError._PARTITION_EOF) if self._is_end else None
 
 
-def group(consumer: Arriving, monkeypatch: pytest.MonkeyPatch, gather_ms: int = 200, most: int = 64) -> list[str]:
+def group(
+    consumer: Arriving, monkeypatch: pytest.MonkeyPatch, gather_ms: int = 200, most: int = 64, open_until_s: float = 0.0
+) -> list[str]:
     """Names of the messages of the next group."""
     monkeypatch.setattr(score_worker, "time", consumer)
     made: Any = object.__new__(ScoreWorker)
     made._consumer, made._settings = consumer, SimpleNamespace(score_group_messages=most)
     made._gather_s = GATHERED_WITHIN * gather_ms / 1000
+    made._transactions = Open(consumer, open_until_s)
     made._stall = SimpleNamespace(observe=lambda _messages: None)
     return [cast("Message", message).name for message in made._read_messages()]
 
@@ -63,6 +76,14 @@ def test_without_gathering_what_lies_ready_is_a_group(monkeypatch: pytest.Monkey
     consumer = Arriving((0.0, Message("a")), (0.0, Message("b")), (0.01, Message("c")))
     assert group(consumer, monkeypatch, gather_ms=0) == ["a", "b"]
     assert consumer.now_s == 0.0
+
+
+def test_while_a_transaction_is_open_what_comes_until_its_end_is_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    consumer = Arriving((0.0, Message("a")), (0.005, Message("b")), (0.009, Message("c")), (0.013, Message("d")))
+    assert group(consumer, monkeypatch, gather_ms=0, open_until_s=0.01) == ["a", "b", "c"]
+    assert 0.01 <= consumer.now_s < 0.012
+    consumer = Arriving(*((0.001 * number, Message(str(number))) for number in range(5)))
+    assert group(consumer, monkeypatch, gather_ms=0, open_until_s=1.0, most=4) == ["0", "1", "2", "3"], "a full group"
 
 
 def test_the_end_of_a_partition_is_waited_for_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -199,9 +199,8 @@ class IntakeWorker:
             for pack in packs:
                 self.produce(pack)
             failpoints.reached("intake.produced")
-            self.kafka.step(
-                lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, self.consumer, timeout_s)
-            )
+            membership = self.consumer.consumer_group_metadata()
+            self.kafka.step(lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, membership, timeout_s))
             failpoints.reached("intake.offsets sent")
             self.kafka.step(self.producer.commit_transaction)
             failpoints.reached("intake.committed")

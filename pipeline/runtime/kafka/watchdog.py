@@ -13,8 +13,9 @@ import time
 import weakref
 from collections.abc import Callable
 from queue import SimpleQueue
+from typing import Any
 
-from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka import Producer, TopicPartition
 
 from pipeline.errors import KafkaUnreachable
 from pipeline.runtime.telemetry import log
@@ -103,11 +104,13 @@ class Watchdog:
         self._caller = _Caller()
 
     def send_offsets(
-        self, producer: Producer, offsets: list[TopicPartition], consumer: Consumer, timeout_s: float
+        self, producer: Producer, offsets: list[TopicPartition], membership: Any, timeout_s: float
     ) -> None:
-        """Producer.send_offsets_to_transaction; LeftBehind where it does not come back."""
-        metadata = consumer.consumer_group_metadata()
-        self.call(lambda: producer.send_offsets_to_transaction(offsets, metadata, timeout_s), timeout_s)
+        """Producer.send_offsets_to_transaction; LeftBehind where it does not come back.
+
+        membership : Consumer.consumer_group_metadata()
+        """
+        self.call(lambda: producer.send_offsets_to_transaction(offsets, membership, timeout_s), timeout_s)
 
     def call(self, call: Callable[[], object], timeout_s: float) -> None:
         """Make a call that should end within `timeout_s`, in another thread; raises what it raises."""
