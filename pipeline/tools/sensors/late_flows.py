@@ -1,7 +1,7 @@
 """Which sensors' flows came late in the last hour, how late, and which setting would have taken them."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,7 +11,6 @@ from confluent_kafka import Consumer, IsolationLevel, Message, TopicPartition
 from pipeline.alert.wording import duration
 from pipeline.archive.pairing import read_scored
 from pipeline.contracts.envelope import MessagePosition, SensorName
-from pipeline.contracts.lateness import SensorLateness
 from pipeline.errors import BadData
 from pipeline.ingest.late import LONGEST_US, MUCH, TAKEN_SHARE, Ints, proposed_us
 from pipeline.runtime.kafka import clients, tail
@@ -59,6 +58,15 @@ class LateFlows(NamedTuple):
         return self.flows >= LEAST_FLOWS and self.share > MUCH
 
 
+class Judged(NamedTuple):
+    """The rows of a message of `archive`, with columns COLUMNS, and the lateness that holds behind it: of the sensors
+    whose watermarks it has their own, or None where it is their site's.
+    """
+
+    rows: pa.Table
+    lateness: Mapping[SensorName, int | None]
+
+
 def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
     """Of each sensor that sent something, by name: the flows of topic `archive` written in the last hour, or of a busy
     partition the last of them. KafkaException where it cannot be read.
@@ -74,9 +82,8 @@ def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
         read = [_rows(message) for message in tail.read_to(consumer, topic, wanted)] if starts else []
     finally:
         consumer.close()
-    messages = [each for each in read if each is not None]
-    stated = {(site, sensor): us for _, facts in messages for site, sensor, us in facts}
-    return counted([rows for rows, _ in messages], settings, stated)
+    rows, stated = since_it_holds([each for each in read if each is not None])
+    return counted(rows, settings, stated)
 
 
 def _starts(consumer: Consumer, topic: str, ends: Mapping[int, int]) -> list[TopicPartition]:
@@ -89,16 +96,38 @@ def _starts(consumer: Consumer, topic: str, ends: Mapping[int, int]) -> list[Top
     ]
 
 
-def _rows(message: Message) -> tuple[pa.Table, tuple[SensorLateness, ...]] | None:
-    """The columns of a message that count, and which lateness it says; None where it is none of `archive`: `forebay
-    archive verify` says so.
-    """
+def _rows(message: Message) -> Judged | None:
+    """What a message says; None where it is none of `archive`: `forebay archive verify` says so."""
     position = MessagePosition(message.topic() or "", message.partition() or 0, message.offset() or 0)
     try:
         scored = read_scored(message.value() or b"", position)
     except BadData:
         return None
-    return pa.table(scored.rows.select(COLUMNS)), scored.facts.lateness
+    own = {(each.site, each.sensor): each.us for each in scored.facts.lateness}
+    names = [(each.site, each.sensor) for each in scored.facts.watermarks]
+    return Judged(pa.table(scored.rows.select(COLUMNS)), {name: own.get(name) for name in names})
+
+
+def since_it_holds(messages: Sequence[Judged]) -> tuple[list[pa.Table], dict[SensorName, int]]:
+    """The rows of messages, in order, since the lateness of their sensors is what it is now, and which sensors' own it
+    is. What came before was judged by another: by that which holds now it would seem later than it was.
+    """
+    held, since = dict[SensorName, int | None](), dict[SensorName, int]()
+    for number, message in enumerate(messages):
+        since |= {name: number for name, us in message.lateness.items() if held.get(name, us) != us}
+        held |= message.lateness
+    rows = [
+        _without(message.rows, {name for name, first in since.items() if number < first})
+        for number, message in enumerate(messages)
+    ]
+    return rows, {name: us for name, us in held.items() if us is not None}
+
+
+def _without(rows: pa.Table, sensors: set[SensorName]) -> pa.Table:
+    if not sensors:
+        return rows
+    names = zip(rows.column("site").to_pylist(), rows.column("sensor").to_pylist(), strict=True)
+    return rows.filter(pa.array([name not in sensors for name in names], pa.bool_()))
 
 
 def counted(
@@ -150,7 +179,8 @@ def late_remedy(name: SensorName, found: LateFlows, settings: Settings) -> str:
     proposed_us, site = found.proposed_us, name[0]
     if proposed_us > LONGEST_US:
         return TOO_FAR
-    source = next((each for each in settings.sources if each.may_name(*name)), None)
+    sources = [each for each in settings.sources if each.may_name(*name)]
+    source = min(sources, key=lambda each: [each.site, each.sensor] != [*name], default=None)  # rather one of it alone
     raised = f" and FOREBAY_IDLE_US={proposed_us}" if 0 < settings.idle_us < proposed_us else ""
     if source is not None:
         set_to = f"lateness_us: {proposed_us} at its source, {printable(source.title, MAX_TITLE)}"

@@ -10,12 +10,14 @@ from pipeline.ingest.late import LONGEST_US, behind_us, late_rows
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.sensors.late_flows import (
     LEAST_FLOWS,
+    Judged,
     LateFlows,
     counted,
     late_document,
     late_finding,
     late_remarks,
     share_words,
+    since_it_holds,
 )
 from schemas.intake import FileEntry, TopicSource
 
@@ -82,6 +84,10 @@ def test_of_a_sensor_whose_source_is_known_its_own_lateness_is_named() -> None:
         other = FileEntry(file="/logs/other.log", site="dam", sensor="weir")
         (remark,) = late_remarks(NAME, found(), settings(sources=(other, source)))
         assert remark.remedy.startswith(f"set lateness_us: 290000000 at its source, {title}, and start again")
+    any_name = {"field": "host", "else": "x"}
+    perhaps = TopicSource.model_validate({"topic": "all", "site": any_name, "sensor": any_name})
+    (remark,) = late_remarks(NAME, found(), settings(sources=(perhaps, file)))
+    assert "at its source, /logs/conn.log, and" in remark.remedy
     (remark,) = late_remarks(NAME, found()._replace(of_source=True), settings())
     assert remark.remedy.startswith("set --lateness-us 290000000 of its `forebay flow follow`, or header lateness-us")
 
@@ -92,6 +98,24 @@ def test_what_holds_at_a_sensor_is_what_its_messages_said() -> None:
         NAME: LateFlows(2, 1, 60 * S, 153 * S, 160 * S, True),
         ("dam", "weir"): LateFlows(1, 0, 2 * S, 0, 2 * S),
     }
+
+
+def test_flows_that_another_lateness_judged_are_not_counted() -> None:
+    """Who sets what doctor named is not told to double it as long as the hour before is still looked at."""
+    weir = ("dam", "weir")
+    before = Judged(rows("dam", "gate", 0, 288 * S), {NAME: None})
+    stands = Judged(rows("dam", "gate", 250 * S), {})  # the watermark stands until the larger lateness has passed
+    other = Judged(rows("dam", "weir", 0, 5 * S), {weir: 60 * S})
+    after = Judged(rows("dam", "gate", 0, 0, S), {NAME: 300 * S, weir: 60 * S})
+    counts, stated = since_it_holds([before, other, stands, after, after])
+    assert stated == {NAME: 300 * S, weir: 60 * S}
+    assert counted(counts, settings(), stated) == {
+        NAME: LateFlows(6, 2, 300 * S, 301 * S, 310 * S, True),
+        weir: LateFlows(2, 1, 60 * S, 65 * S, 70 * S, True),
+    }
+    counts, stated = since_it_holds([after, before])  # and back to what its site has
+    assert (counted(counts, settings(), stated)[NAME].lateness_us, stated) == (2 * S, {weir: 60 * S})
+    assert since_it_holds([before, stands]) == ([before.rows, stands.rows], {})
 
 
 def test_what_no_timeout_explains_gets_no_lateness() -> None:
