@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="What sensors have learnt: list, show; relearn, accept, undo.")
 
 PICTURES = (".svg", ".png", ".pdf")
-WIDEST = 140
+WIDEST = 152
 """Columns of the list of sensors, names of forty characters among them."""
 
 Name = Annotated[str, typer.Argument(help="Site and sensor, with a slash between them.", metavar="SITE/SENSOR")]
@@ -48,12 +48,13 @@ def list_sensors(
 ) -> None:
     """List sensors: phase, flows, what is usual, what found no room, late flows; and why one does not get on.
 
-    Late are those of the last hour, of a busy sensor the last of them.
+    Late are those of the last hour, of a busy sensor the last of them; waits is how long flows wait for others.
 
     Example: forebay sensor list --phase learning
     """
     from pipeline.tools.sensors import histories as of
     from pipeline.tools.sensors.late_flows import late_document, late_remarks
+    from pipeline.tools.sensors.waits import unlisted
 
     if phase is not None and phase not in of.PHASE_NAMES:
         raise Usage(f"--phase: got {phase!r}, expected one of {', '.join(of.PHASE_NAMES)}")
@@ -75,6 +76,9 @@ def list_sensors(
     ]
     if not as_json:
         _print(chosen, late)
+        if (site, sensor, phase) == (None, None, None):
+            for line in unlisted(settings, every):
+                _line(line)
         _print_unreadable(reader)
     phases = {name: sum(history.phase == name for history, _ in chosen) for name in of.PHASE_NAMES}
     facts = {"phases": phases, "with_remarks": sum(bool(found) for _, found in chosen), "unreadable": reader.unreadable}
@@ -86,13 +90,15 @@ def list_sensors(
 
 def _print(chosen: "list[tuple[SensorHistory, list[Remark]]]", late: "dict[SensorName, LateFlows]") -> None:
     from pipeline.tools.sensors import histories as of
-    from pipeline.tools.sensors.late_flows import share_words
+    from pipeline.tools.sensors.late_flows import share_words, wait_cell
+    from pipeline.tools.sensors.waits import LISTED
 
     if not chosen:
-        say("no sensors: one is listed a minute after its first flow")
+        say(f"no sensors: {LISTED}")
         return
-    rows = [[*of.row(history), share_words(late.get(history.name))] for history, _ in chosen]
-    listed = table([*of.COLUMNS, "late"], rows)
+    found_of = {history.name: late.get(history.name) for history, _ in chosen}
+    rows = [[*of.row(each), wait_cell(found_of[each.name]), share_words(found_of[each.name])] for each, _ in chosen]
+    listed = table([*of.COLUMNS, "waits", "late"], rows)
     # A narrow terminal breaks a line better than cells that are folded, and in a file a sensor is one line.
     listed.width = Measurement.get(people, people.options.update_width(WIDEST), listed).maximum
     people.print(listed, crop=False)

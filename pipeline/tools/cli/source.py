@@ -143,17 +143,15 @@ def _print(what: str, checked: "Checked", proposed: "Suggestions") -> None:
 
 
 def _print_disorder(found: "Disorder", is_set: bool) -> None:
-    """How long a sensor's flows wait for others, and how many are further out of order; is_set: by the settings."""
+    """How long a sensor's flows wait for others, and how far they are out of order; is_set: by the settings."""
     from pipeline.alert.wording import duration
     from pipeline.ingest.late import LONGEST_US
     from pipeline.tools.sensors.late_flows import TOO_FAR, lateness_gives
 
     print_plain(
         f"{found.site}/{found.sensor}: flows wait {duration(found.lateness_us)} for others that ended earlier and come "
-        "later: `lateness_us` of the source sets another"
+        "later, and alerts on them as long: `lateness_us` of the source sets another"
     )
-    if not found.late:
-        return
     print_plain(
         f"{found.site}/{found.sensor}: {found.late:,} of {found.flows:,} flows would come late "
         f"({found.late / found.flows:.1%}) by a lateness of {duration(found.lateness_us)}: 99% come within "

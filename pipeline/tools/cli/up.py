@@ -105,6 +105,7 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         quiet=as_json,
     )
     _say_page(system.page, settings, as_json)
+    _say_waits(settings, as_json)
     if request.broker_data is not None and system.bootstrap != Settings.model_fields["bootstrap"].default:
         say(
             f"9092 was taken: tools write to {system.bootstrap}; for commands in another folder: export "
@@ -129,6 +130,15 @@ def _say_page(address: str | None, settings: Settings, as_json: bool) -> None:
     told = address or page_hint(settings)
     if told and not as_json:
         people.print(f"the page: {told}", markup=False, soft_wrap=True)  # the hint has brackets, to be copied
+
+
+def _say_waits(settings: Settings, as_json: bool) -> None:
+    """Why nothing comes yet of a log that has just begun; nothing where no source waits longer than others."""
+    from pipeline.tools.sensors.waits import wait_words
+
+    words = wait_words(settings)
+    if words and not as_json:
+        people.print(words, markup=False, soft_wrap=True)
 
 
 def _print_unit(request: Any, settings: Settings, prefix: str | None, bootstrap: str | None, as_json: bool) -> None:

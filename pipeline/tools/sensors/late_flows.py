@@ -215,6 +215,11 @@ def share_words(found: LateFlows | None) -> str:
     return f"{found.share:.1%}" if found is not None else "-"
 
 
+def wait_cell(found: LateFlows | None) -> str:
+    """How long the sensor's flows wait for others, as a cell of a table."""
+    return duration(found.lateness_us) if found is not None else "-"
+
+
 def late_document(found: LateFlows | None) -> dict[str, Any] | None:
     """The same for machines; None where nothing came in the last hour."""
     return {**found._asdict(), "share": round(found.share, 6)} if found is not None else None

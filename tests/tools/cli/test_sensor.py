@@ -12,6 +12,7 @@ from pipeline.tools.alerts import reading
 from pipeline.tools.cli import sensor
 from pipeline.tools.cli.output import people
 from pipeline.tools.sensors.histories import histories
+from pipeline.tools.sensors.late_flows import LateFlows
 from tests.tools.sensors.test_histories import notice, stored
 
 
@@ -31,7 +32,7 @@ def test_a_sensor_is_one_line_of_the_list_in_eighty_columns(
     monkeypatch.setattr(people, "_width", 80)
     each = replace(notice(ANCHORED), site="north-hall", sensor="edge-12")
     (history,) = histories(stored(each)).values()
-    sensor._print([(history, [])], {})
+    sensor._print([(history, [])], {history.name: LateFlows(200, 2, 300_000_000, 301_000_000, 310_000_000)})
     said = capsys.readouterr().err
     assert [line.split()[0] for line in said.splitlines()] == ["sensor", "north-hall/edge-12"]
-    assert "2015-10-20 18:10" in said
+    assert "2015-10-20 18:10" in said and said.rstrip().endswith("5 min 0 s  1.0%")

@@ -12,9 +12,8 @@ def test_disorder_is_said_with_the_setting_that_takes_it(capsys: pytest.CaptureF
     much = Disorder("dam", "gate", 1_000, 331, 2 * S, 95 * S, 298 * S, 100 * S)
     source._print_disorder(much, False)
     said = capsys.readouterr().err
-    assert (
-        "dam/gate: flows wait 2.0 s for others that ended earlier and come later: `lateness_us` of the source" in said
-    )
+    assert "dam/gate: flows wait 2.0 s for others that ended earlier and come later, and alerts on them as lo" in said
+    assert "`lateness_us` of the source sets another" in said
     assert (
         "dam/gate: 331 of 1,000 flows would come late (33.1%) by a lateness of 2.0 s: 99% come within 1 min 35 s"
         in said
@@ -27,5 +26,7 @@ def test_disorder_is_said_with_the_setting_that_takes_it(capsys: pytest.CaptureF
     source._print_disorder(Disorder("dam", "gate", 1_000, 3, 2 * S, 1 * S, 298 * S, 10 * S), False)
     said = capsys.readouterr().err
     assert "3 of 1,000" in said and "set lateness_us" not in said
-    source._print_disorder(Disorder("dam", "gate", 1_000, 0, 2 * S, 1 * S, 2 * S, 10 * S), False)
-    assert "would come late" not in capsys.readouterr().err
+    source._print_disorder(Disorder("dam", "gate", 1_000, 0, 300 * S, 1 * S, 2 * S, 10 * S), False)
+    said = capsys.readouterr().err
+    assert "by a lateness of 5 min 0 s: 99% come within 1.0 s of a later one, all within 2.0 s" in said
+    assert "0 of 1,000" in said and "set lateness_us" not in said
