@@ -24,8 +24,8 @@ def wait_words(settings: Settings) -> str:
         return ""
     return (
         f"flows of Zeek's conn.log wait {duration(FORMAT_LATENESS_US[ZEEK_TSV])} for others that ended earlier and "
-        "come later: of a log that has just begun nothing is scored before. `lateness_us` of the source sets less (at "
-        "a sensor that has sent already, an hour later): alerts come sooner, and more flows come late"
+        "come later: of a log that has just begun hardly any is scored before. `lateness_us` of the source sets less "
+        "(at a sensor that has sent already, an hour later): alerts come sooner, and more flows come late"
     )
 
 
