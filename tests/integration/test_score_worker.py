@@ -93,13 +93,15 @@ def values(scored: Mapping[int, list[Message]]) -> Log:
     return {partition: [message.value() or b"" for message in messages] for partition, messages in scored.items()}
 
 
-def reference(settings: Settings, messages: Mapping[int, list[bytes]]) -> tuple[Log, Log, Log]:
-    """What suspects, archive and retrain hold after a run in which nothing happened."""
+def reference(
+    settings: Settings, messages: Mapping[int, list[bytes]], ledger: PromotionLedger | None = None
+) -> tuple[Log, Log, Log]:
+    """What suspects, archive and retrain hold after a run in which nothing happened, with the models of a ledger."""
     cache = ModelCache(settings.model, Path(settings.registry_uri), "cpu")
     outputs: list[Log] = [{partition: [] for partition in messages} for _topic in range(3)]
     for partition, payloads in messages.items():
         group = [read(value, at("features", partition)) for value in payloads]
-        for entry, routed in zip(group, score_group(group, PromotionLedger(2), cache), strict=True):
+        for entry, routed in zip(group, score_group(group, ledger or PromotionLedger(2), cache), strict=True):
             for output, value in zip(outputs, encoded(routed, entry), strict=True):
                 if value is not None:
                     output[partition].append(value)

@@ -1,0 +1,124 @@
+"""Score's workers paused, killed, twinned and stopped at random, inside transactions too, while messages come: what was
+scored is that of a run in which nothing happened, and models hold from where the log says.
+"""
+
+import random
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from models.serving import registry
+from pipeline.contracts.promotions import PromotionLedger
+from pipeline.runtime.kafka import clients
+from pipeline.settings import Settings
+from tests.integration.chains import GRACE_S, settings_for, worker
+from tests.integration.test_score_worker import SCORE, payload, promote, received, reference, values
+from tests.patience import PATIENCE_S
+from tests.score.small_model import small_model
+
+pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.nightly]
+PARTITIONS, MODELS = 4, 3
+STORM_S = 90.0
+BETWEEN_S = 0.05
+POINTS = ("score.begun", "score.produced", "score.offsets sent", "score.committed")
+STOPPED = (0, -signal.SIGTERM, -signal.SIGKILL, 75)
+"""How a worker ends that is asked to: before it listens, by its fail point, or fenced by a twin of before."""
+Process = subprocess.Popen[bytes]
+Sent = dict[int, list[bytes]]
+
+
+@contextmanager
+def sending(settings: Settings, rng: random.Random) -> Iterator[Sent]:
+    """Features messages all the while, some twice, as a zombie of featurize does; what was sent, by partition."""
+    sent: Sent = {partition: [] for partition in range(PARTITIONS)}
+    over = threading.Event()
+
+    def send() -> None:
+        producer = clients.producer(settings, "test")
+        while not over.wait(rng.expovariate(1 / BETWEEN_S)):
+            partition = rng.randrange(PARTITIONS)
+            value = payload(len(sent[partition]), partition, rows=rng.choice((1, 20, 60)))
+            for _ in range(rng.choice((1,) * 30 + (2,))):
+                producer.produce(settings.topics.features, value=value, key=b"north/tap", partition=partition)
+            producer.poll(0)
+            sent[partition].append(value)
+        assert producer.flush(PATIENCE_S) == 0
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        over.set()
+        thread.join()
+
+
+def shake(process: Process, rng: random.Random, twin: Callable[[], Process]) -> Process:
+    """Do something to a worker; who goes on under its name."""
+    what = rng.choice(("kill", "stop", "pause", "pause", "sleep", "twin"))
+    if what == "kill":
+        process.kill()
+    elif what == "stop":
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(GRACE_S) in STOPPED
+    else:
+        process.send_signal(signal.SIGSTOP)
+        successor = twin() if what == "twin" else process
+        time.sleep(rng.uniform(7.0, 12.0) if what == "sleep" else rng.uniform(0.05, 3.0))  # a session is 6 s
+        process.send_signal(signal.SIGCONT)
+        if what == "twin":
+            time.sleep(3.0)  # Kafka lets one of the two live, or neither
+            process.kill()
+        return successor
+    return process
+
+
+@pytest.mark.parametrize("seed", [int(time.time() // 86_400)])  # of the day, in the test's name
+def test_a_storm_changes_nothing(kafka: str, prefix: str, tmp_path: Path, seed: int) -> None:
+    for number in range(MODELS):
+        registry.save(small_model(number), tmp_path / "models")
+    given = {"registry_uri": tmp_path / "models", "model": small_model(0).id, "score_group_messages": 8}
+    settings = settings_for(kafka, prefix, tmp_path / "state", PARTITIONS, device="cpu", **given)
+    rng, promotions = random.Random(seed), 0
+    with ExitStack() as stack:
+
+        def start(name: str, failpoint: str = "") -> Process:
+            set_to = settings.model_copy(update={"failpoint": failpoint})
+            return stack.enter_context(worker(set_to, SCORE, name, tmp_path / f"{name}.log"))
+
+        def revive(armed: bool) -> None:
+            for name, process in workers.items():
+                if process.poll() is not None:
+                    failpoint = f"{rng.choice(POINTS)}:{rng.randint(1, 60)}" if armed else ""
+                    workers[name] = start(name, failpoint)
+
+        workers = {name: start(name) for name in ("a", "b")}
+        end = time.monotonic() + STORM_S
+        with sending(settings, random.Random(seed + 1)) as sent:
+            while time.monotonic() < end:
+                time.sleep(rng.uniform(0.3, 4.0))
+                revive(armed=rng.random() < 0.6)
+                if rng.random() < 0.3:
+                    promotions += 1
+                    from_us = 1_000_000 + 100_000 * max(map(len, sent.values())) + rng.randint(-500_000, 1_500_000)
+                    promote(settings, small_model(promotions % MODELS), str(promotions), from_us)
+                name = rng.choice(("a", "b"))
+                workers[name] = shake(workers[name], rng, lambda name=name: start(name))  # type: ignore[misc]
+        for process in workers.values():
+            process.kill()  # they may have a fail point to come
+            process.wait()
+        revive(armed=False)
+        scored = received(settings, settings.topics.archive, {p: len(each) for p, each in sent.items()})
+    ledger = PromotionLedger(PARTITIONS)
+    for record in values(received(settings, settings.topics.models, {0: promotions}))[0]:
+        ledger.apply_payload(record)
+    suspects, archive, retrain = reference(settings, sent, ledger)
+    assert values(scored) == archive
+    for topic, log in ((settings.topics.suspects, suspects), (settings.topics.retrain, retrain)):
+        assert values(received(settings, topic, {p: len(each) for p, each in log.items()})) == log
