@@ -3,7 +3,7 @@
 A message of `raw` states its source's lateness in a header; ingest hands on, in the facts of a message of `flows`,
 which records say what; featurize keeps what holds. Of several that a sensor's messages state the largest holds. A
 larger one holds with the flow that states it; a smaller one once event time has moved on by HOLD_US since the larger
-was stated. Messages that state none have that of their site (settings.py).
+was stated. Messages that state none have that of their site (settings.py), and count as if they stated it.
 """
 
 from collections.abc import Iterable

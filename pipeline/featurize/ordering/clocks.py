@@ -88,9 +88,11 @@ def run_clocks(new_end: Ints, stated: Ints, bounds: Ints, clocks: Ints, watermar
             passed = max(passed, latest - late)
         for row in range(bounds[sensor], bounds[sensor + 1]):
             watermark[row] = passed
-            latest = max(latest, new_end[row])
+            before, latest = latest, max(latest, new_end[row])
             says = stated[row]
             if says != UNSTATED_US or at > NO_WATERMARK:
+                if at == NO_WATERMARK and before > NO_WATERMARK:  # flows that state none came first: as if they had
+                    holds, at = site, before
                 says_us = site if says == UNSTATED_US else says
                 if _takes_over(says_us, late, at, latest):
                     holds, late, at = says, says_us, latest

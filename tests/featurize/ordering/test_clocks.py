@@ -44,6 +44,8 @@ def oracle(site_us: Sequence[int], flows: Sequence[tuple[int, int, int]]) -> lis
     for sensor, end, says in flows:
         it = states.setdefault(sensor, {"latest": None, "passed": NO_WATERMARK, "holds": site_us[sensor], "at": None})
         out.append(it["passed"])
+        if says != UNSTATED_US and it["at"] is None and it["latest"] is not None:
+            it["at"] = it["latest"]
         it["latest"] = end if it["latest"] is None else max(it["latest"], end)
         if says != UNSTATED_US or it["at"] is not None:
             value = site_us[sensor] if says == UNSTATED_US else says
@@ -85,6 +87,12 @@ def test_two_sources_of_a_sensor_have_the_larger_one_and_it_may_shrink_and_grow(
     _, watermark = run([Clock()], [5], [*flows, (0, 202 + HOUR, 2)])
     # 98 is passed when the larger is stated: what may be released stays so; then 30 behind, and with 2 from an hour on.
     assert list(watermark.values()) == [NO_WATERMARK, 98, 98, 110, 111, 115, 198 + HOUR, 198 + HOUR]
+
+
+def test_a_source_that_states_less_waits_for_one_that_states_none() -> None:
+    flows = [(0, 1_000, UNSTATED_US), (0, 1_001, 2), (0, 1_002, UNSTATED_US), (0, 1_003 + HOUR, 2)]
+    _, watermark = run([Clock()], [300], [*flows, (0, 1_004 + HOUR, 2)])
+    assert list(watermark.values()) == [NO_WATERMARK, 700, 701, 702, 1_001 + HOUR]
 
 
 def test_the_clock_of_an_earlier_state_has_the_sites_watermark() -> None:
