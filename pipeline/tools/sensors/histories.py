@@ -147,7 +147,7 @@ def document(history: SensorHistory, found: Iterable[Remark]) -> dict[str, Any]:
     }
 
 
-COLUMNS = ["sensor", "phase", "since (UTC)", "flows", "usual kinds", "usual relations", "no room for", "last (UTC)"]
+COLUMNS = ["sensor", "phase", "since (UTC)", "flows", "usual kinds", "usual relations", "no room for", "as of (UTC)"]
 
 
 def row(history: SensorHistory) -> list[Any]:
