@@ -11,6 +11,7 @@ from tests.contract.tree import ROOT
 
 CALL = re.compile(r'(?:failpoints\.reached|\bstep|self\._step)\(f?"([^"]+)"\)')
 STATEFUL = ("featurize", "alert")
+WRITING = re.compile(r'TransactionWriter\("(\w+)"')
 
 
 # Steps of commands, which are no stage's; and those of a checkpoint, which comes once in 256 manifests: a round has
@@ -27,10 +28,14 @@ NOT_IN_A_ROUND = {
 def in_the_code() -> set[str]:
     """Every failpoint the stages pass, by reading them."""
     names = set()
-    for path in (ROOT / "pipeline").rglob("*.py"):
-        for name in CALL.findall(path.read_text(encoding="utf-8")):
-            if "stage.name}" in name:
-                names |= {f"{stage}.{name.rpartition('.')[2]}" for stage in STATEFUL}
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "pipeline").rglob("*.py")}
+    writing = [stage for source in sources.values() for stage in WRITING.findall(source)]
+    assert writing
+    for path, source in sources.items():
+        for name in CALL.findall(source):
+            if "stage.name}" in name or "_stage}" in name:
+                stages = STATEFUL if "stage.name}" in name else writing
+                names |= {f"{stage}.{name.rpartition('.')[2]}" for stage in stages}
             elif path.parent.name in {"archive", "storage"} and "." not in name:
                 names.add(f"archive.{name}")
             elif "{" not in name and "." in name:
