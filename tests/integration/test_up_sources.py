@@ -52,7 +52,7 @@ def test_intake_and_a_follower_run_where_sources_are_named(
         producer.produce(topic, conn(number), partition=number % 2)
     assert producer.flush(30) == 0
     with log.open("ab") as more:
-        more.write(conn(RECORDS) + b"\n" + b'{"ts":"yesterday","uid":"C","id.orig_h":"192.0.2.7"}\n')
+        more.write(conn(RECORDS) + b"\n" + json.dumps(json.loads(conn(0)) | {"ts": "yesterday"}).encode() + b"\n")
 
     def listed() -> tuple[int, int, int, int, int]:
         _, listed, _ = named.run("source", "list", "--sources", str(file), "--json")
