@@ -81,8 +81,8 @@ def load_model(settings: Settings, telemetry: Telemetry) -> ModelCache:
 class ScoreWorker:
     """One session (kafka/outage.py): its only state is the position of each partition it owns.
 
-    A position is moved on when what lies before it is put, and so may be ahead of what is committed. Where Kafka aborts
-    a transaction, everything is read again from what is.
+    A position is moved on when what lies before it is put, and so may be ahead of what is committed, which lag counts
+    from. Where Kafka aborts a transaction, everything is read again from what is.
     """
 
     def __init__(self, settings: Settings, telemetry: Telemetry, kafka: KafkaWatch, cache: ModelCache) -> None:
@@ -95,6 +95,7 @@ class ScoreWorker:
         self._gather_s = GATHERED_WITHIN * settings.gather_ms / 1000
         self._outputs = (settings.topics.suspects, settings.topics.archive, settings.topics.retrain)
         self._positions: dict[int, StagePosition] = {}
+        self._committed: dict[int, int] = {}
         self._checked: set[str] = set()
         self._gauged_at = 0.0
         telemetry.count("forebay_suspects", 0)
@@ -162,6 +163,7 @@ class ScoreWorker:
         self._transactions.settle()  # while they are ours: what is aborted now, their next owner scores
         for at in partitions:
             self._positions.pop(at.partition, None)
+            self._committed.pop(at.partition, None)
         consumer.unassign()
 
     def _load_positions(self, partitions: list[int]) -> None:
@@ -180,6 +182,7 @@ class ScoreWorker:
                 position = StagePosition.committed(at.offset, at.metadata, where)
                 position.expect_held(first, where)
             self._positions[at.partition] = position
+            self._committed[at.partition] = position.offset
         self._apply(self._models.catch_up())
 
     # ---- reading
@@ -291,9 +294,15 @@ class ScoreWorker:
             TopicPartition(self._topic, partition, position.offset, metadata=position.metadata())
             for partition, position in positions.items()
         ]
+
+        def done(at_s: float) -> None:
+            self._committed.update((at.partition, at.offset) for at in offsets if at.partition in self._committed)
+            if committed is not None:
+                committed(at_s)
+
         # Asked for here: beside a `consume`, in the other thread, it comes only when that returns.
         membership = self._consumer.consumer_group_metadata()
-        if not self._transactions.put(messages, offsets, membership, committed):
+        if not self._transactions.put(messages, offsets, membership, done):
             return False
         self._positions.update(positions)
         return True
@@ -358,9 +367,9 @@ class ScoreWorker:
             return
         self._gauged_at = time.monotonic()
         lag = 0
-        for partition, position in self._positions.items():
+        for partition, offset in self._committed.items():
             _first, end = self._consumer.get_watermark_offsets(TopicPartition(self._topic, partition), cached=True)
-            lag += max(0, end - position.offset)
+            lag += max(0, end - offset)
         self._telemetry.gauge("forebay_lag_messages", lag, stage="score")
         self._telemetry.gauge("forebay_partitions", len(self._positions))
         self._telemetry.gauge("forebay_models_held", len(self._cache.ids))
