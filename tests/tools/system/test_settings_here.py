@@ -52,6 +52,26 @@ def test_options_and_the_environment_come_first(system: SystemRecord, monkeypatc
     assert (settings.bootstrap, settings.topic_prefix) == ("127.0.0.1:1", "other.")
 
 
+@pytest.mark.parametrize(
+    ("bootstrap", "prefix", "is_here", "address"),
+    [
+        ("127.0.0.1:4711", None, True, "127.0.0.1:4711"),
+        ("localhost:4711", "mine.", True, "localhost:4711"),
+        ("kafka.plant:4711", None, False, "kafka.plant:4711"),
+        ("127.0.0.1:4711,kafka.plant:4711", None, False, "127.0.0.1:4711,kafka.plant:4711"),
+        (None, "other.", False, "127.0.0.1:4711"),
+    ],
+)
+def test_of_another_system_nothing_of_this_one_is_taken(
+    system: SystemRecord, bootstrap: str | None, prefix: str | None, is_here: bool, address: str
+) -> None:
+    settings = settings_here(run_folder=Path(system.folder), bootstrap=bootstrap, topic_prefix=prefix)
+    assert settings.bootstrap == address
+    assert settings.topic_prefix == (prefix or ("mine." if is_here else "forebay."))
+    assert bool(settings.sources) is is_here
+    assert settings.lateness_us == (300_000_000 if is_here else 2_000_000)
+
+
 def test_a_system_that_has_ended_says_nothing(system: SystemRecord) -> None:
     folder = Path(system.folder)
     record.write(folder, replace(system, supervisor=Identity(system.supervisor.pid, "another boot/1")))
