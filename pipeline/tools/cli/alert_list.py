@@ -17,6 +17,7 @@ from pipeline.tools.cli.time_spans import SPANS
 
 if TYPE_CHECKING:
     from pipeline.contracts.incident_joining import Alert
+    from pipeline.settings import Settings
     from pipeline.tools.alerts.current import CurrentIncidents
     from pipeline.tools.alerts.filters import Filter
     from pipeline.tools.alerts.incidents import Document
@@ -73,7 +74,7 @@ def list_alerts(
     asked |= ({filters.SUPPRESSED} if suppressed else set()) | ({filters.SETTLED} if settled else set())
     asked |= {NOTICE} if notices else set()
     filters.ordered([], sort)
-    current = _read(bootstrap, prefix)
+    settings, current = _read(bootstrap, prefix)
     taken = filters.ordered(filter(chosen.takes, current.documents()), sort)
     kinds = set(filters.KINDS) if every else asked
     listed = [document for document in taken if filters.kind_of(document) in kinds]
@@ -82,6 +83,8 @@ def list_alerts(
         print_list(listed[:limit], sort)
         print_counts(counts, kinds, len(listed[limit:]))
         print_not_read(current.not_read)
+        if not current.incidents:
+            _print_waits(settings)
     emit(
         {
             "incidents": listed[:limit] if as_json else len(listed[:limit]),
@@ -117,7 +120,7 @@ def export(
 
     chosen = filter_of(site, sensor, severity, state, technique, asset, since, until)
     exports.file_of([], format_name)
-    current = _read(bootstrap, prefix)
+    _, current = _read(bootstrap, prefix)
     documents = filters.ordered(filter(chosen.takes, current.documents()), "-last_us")
     try:
         write_atomic(out, memoryview(exports.file_of(documents, format_name)), durable=False)
@@ -218,13 +221,22 @@ def event_time_us(option: str, text: str | None, now_us: int) -> int | None:
     return now_us - int(ago[1]) * SPANS[ago[2]] * 1_000_000 if ago is not None else event_us(text, option)
 
 
-def _read(bootstrap: str | None, prefix: str | None) -> "CurrentIncidents":
+def _read(bootstrap: str | None, prefix: str | None) -> "tuple[Settings, CurrentIncidents]":
     from pipeline.runtime.kafka.clients import require_broker
     from pipeline.tools.alerts.current import read_current
 
     settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
     require_broker(settings)
-    return read_current(settings)
+    return settings, read_current(settings)
+
+
+def _print_waits(settings: "Settings") -> None:
+    """Why there may be no incident yet: flows wait for others, and sensors learn first."""
+    from pipeline.tools.sensors.waits import wait_words, waits
+
+    if words := wait_words(waits(settings)):
+        said = f"{words}; `forebay sensor list` says which sensors have sent, and which learn still"
+        people.print(printable(said), markup=False, soft_wrap=True)
 
 
 def print_not_read(not_read: Iterable[str]) -> None:

@@ -248,6 +248,7 @@ def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Ite
         yield silence(every, now_us)
     late: dict[SensorName, LateFlows] = {}
     yield guarded("late flows", "warn", lambda: _late_flows(settings, late))
+    yield from _waits(settings, late)
     found = [
         (history.name, remark)
         for history in every.values()
@@ -267,6 +268,14 @@ def _late_flows(settings: Settings, late: "dict[SensorName, LateFlows]") -> Find
     late.update(late_flows(settings))
     verdict, found = late_finding(late)
     return Finding("late flows", verdict, found)
+
+
+def _waits(settings: Settings, late: "dict[SensorName, LateFlows]") -> Iterator[Finding]:
+    """Whose flows wait for others, and so what is made of them: no fault; nothing where none waits for long."""
+    from pipeline.tools.sensors.waits import SHORTER, short_words, waits
+
+    if found := waits(settings, late):
+        yield Finding("waiting flows", "ok", f"for others that ended earlier, {short_words(found)}", SHORTER)
 
 
 def writable(check: str, folder: Path) -> Finding:

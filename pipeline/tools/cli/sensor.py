@@ -54,7 +54,7 @@ def list_sensors(
     """
     from pipeline.tools.sensors import histories as of
     from pipeline.tools.sensors.late_flows import late_document, late_remarks
-    from pipeline.tools.sensors.waits import unlisted
+    from pipeline.tools.sensors.waits import LISTED, unlisted
 
     if phase is not None and phase not in of.PHASE_NAMES:
         raise Usage(f"--phase: got {phase!r}, expected one of {', '.join(of.PHASE_NAMES)}")
@@ -74,11 +74,12 @@ def list_sensors(
         for history in every.values()
         if site in (None, history.name[0]) and sensor in (None, history.name[1]) and phase in (None, history.phase)
     ]
+    is_whole = (site, sensor, phase) == (None, None, None)
+    missing = unlisted(settings, every, late) if is_whole else []
     if not as_json:
         _print(chosen, late)
-        if (site, sensor, phase) == (None, None, None):
-            for line in unlisted(settings, every):
-                _line(line)
+        for line in missing or ([] if chosen else [f"no sensors: {LISTED}"]):
+            _line(line)
         _print_unreadable(reader)
     phases = {name: sum(history.phase == name for history, _ in chosen) for name in of.PHASE_NAMES}
     facts = {"phases": phases, "with_remarks": sum(bool(found) for _, found in chosen), "unreadable": reader.unreadable}
@@ -91,10 +92,8 @@ def list_sensors(
 def _print(chosen: "list[tuple[SensorHistory, list[Remark]]]", late: "dict[SensorName, LateFlows]") -> None:
     from pipeline.tools.sensors import histories as of
     from pipeline.tools.sensors.late_flows import share_words, wait_cell
-    from pipeline.tools.sensors.waits import LISTED
 
     if not chosen:
-        say(f"no sensors: {LISTED}")
         return
     found_of = {history.name: late.get(history.name) for history, _ in chosen}
     rows = [[*of.row(each), wait_cell(found_of[each.name]), share_words(found_of[each.name])] for each, _ in chosen]

@@ -27,12 +27,11 @@ def settings_here(**overrides: object) -> Settings:
         return settings
     if system is None or not is_alive(system.supervisor):
         return settings
-    theirs = {"bootstrap": system.bootstrap, "topic_prefix": system.topic_prefix, "sources": system.sources}
-    theirs |= {name: value for name, value in system.event_time.items() if name in record.EVENT_TIME}
     if "bootstrap" not in unset and _servers(settings.bootstrap) != _servers(system.bootstrap):
         return settings
     if settings.topic_prefix != system.topic_prefix and "topic_prefix" not in unset:
         unset &= {"bootstrap"}
+    theirs = system.chosen
     options = {name: value for name, value in overrides.items() if value is not None}
     return load_settings(**{**options, **{name: theirs[name] for name in unset & theirs.keys()}})
 

@@ -27,6 +27,7 @@ def status(
 
     Example: forebay status --cpu 30
     """
+    from pipeline.tools.sensors.waits import short_words, waits
     from pipeline.tools.system import control, record
     from pipeline.tools.system import status as system_status
 
@@ -40,14 +41,15 @@ def status(
         emit({"running": False, "ready": False, "folder": str(chosen), "elsewhere": [str(each) for each in others]})
         raise typer.Exit(1)
     document = system_status.document(system, cpu)
+    found = waits(load_settings(**system.chosen))
     if not as_json:
-        _show(document)
-    emit(document)
+        _show(document, short_words(found))
+    emit({**document, "waits": [each.document() for each in found]})
     if not document["ready"]:
         raise typer.Exit(1)
 
 
-def _show(document: dict[str, Any]) -> None:
+def _show(document: dict[str, Any], waiting: str = "") -> None:
     processes = [document["supervisor"], *document["workers"]]
     if document["broker"]:
         processes.append({**document["broker"], "name": "Kafka"})
@@ -62,6 +64,8 @@ def _show(document: dict[str, Any]) -> None:
     if document["sensors"]:
         phases = ", ".join(f"{count} {phase}" for phase, count in sorted(document["sensors"].items()))
         _line(f"sensors  {phases}, of those remembered now; forebay sensor list has all that ever sent")
+    if waiting:
+        _line(f"waiting  flows for others, {waiting}, and so what is made of them")
     _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
     if document["page"]:
         _line(f"the page: {document['page']}")

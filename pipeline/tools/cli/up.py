@@ -63,6 +63,7 @@ def up(
         raise _already(request)
     require_writable(settings, "run_folder")
     if not detach:
+        _say_waits(settings, as_json)
         from pipeline.tools.system.supervise import command
 
         # In place: this process becomes the supervisor, so signals from terminal and systemd reach it.
@@ -134,10 +135,11 @@ def _say_page(address: str | None, settings: Settings, as_json: bool) -> None:
 
 def _say_waits(settings: Settings, as_json: bool) -> None:
     """Why nothing comes yet of a log that has just begun; nothing where no source waits longer than others."""
-    from pipeline.tools.sensors.waits import wait_words
+    if as_json:
+        return
+    from pipeline.tools.sensors.waits import wait_words, waits
 
-    words = wait_words(settings)
-    if words and not as_json:
+    if words := wait_words(waits(settings)):
         people.print(words, markup=False, soft_wrap=True)
 
 

@@ -69,7 +69,7 @@ class Judged(NamedTuple):
 
 def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
     """Of each sensor that sent something, by name: the flows of topic `archive` written in the last hour, or of a busy
-    partition the last of them. KafkaException where it cannot be read.
+    partition the last of them; no flows where all wait for others. KafkaException where it cannot be read.
     """
     topic = settings.topics.archive
     consumer = clients.reader(settings, "late-flows", **tail.EOF_EVENTS)
@@ -82,8 +82,8 @@ def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
         read = [_rows(message) for message in tail.read_to(consumer, topic, wanted)] if starts else []
     finally:
         consumer.close()
-    rows, stated = since_it_holds([each for each in read if each is not None])
-    return counted(rows, settings, stated)
+    rows, held = since_it_holds([each for each in read if each is not None])
+    return counted(rows, settings, held)
 
 
 def _starts(consumer: Consumer, topic: str, ends: Mapping[int, int]) -> list[TopicPartition]:
@@ -108,9 +108,10 @@ def _rows(message: Message) -> Judged | None:
     return Judged(pa.table(scored.rows.select(COLUMNS)), {name: own.get(name) for name in names})
 
 
-def since_it_holds(messages: Sequence[Judged]) -> tuple[list[pa.Table], dict[SensorName, int]]:
-    """The rows of messages, in order, since the lateness of their sensors is what it is now, and which sensors' own it
-    is. What came before was judged by another: by that which holds now it would seem later than it was.
+def since_it_holds(messages: Sequence[Judged]) -> tuple[list[pa.Table], dict[SensorName, int | None]]:
+    """The rows of messages, in order, since the lateness of their sensors is what it is now, and which that is: their
+    own, or None where it is their site's. What came before was judged by another: by that which holds now it would seem
+    later than it was.
     """
     held, since = dict[SensorName, int | None](), dict[SensorName, int]()
     for number, message in enumerate(messages):
@@ -120,7 +121,7 @@ def since_it_holds(messages: Sequence[Judged]) -> tuple[list[pa.Table], dict[Sen
         _without(message.rows, {name for name, first in since.items() if number < first})
         for number, message in enumerate(messages)
     ]
-    return rows, {name: us for name, us in held.items() if us is not None}
+    return rows, held
 
 
 def _without(rows: pa.Table, sensors: set[SensorName]) -> pa.Table:
@@ -131,23 +132,21 @@ def _without(rows: pa.Table, sensors: set[SensorName]) -> pa.Table:
 
 
 def counted(
-    rows: Iterable[pa.Table], settings: Settings, stated: Mapping[SensorName, int] | None = None
+    rows: Iterable[pa.Table], settings: Settings, held: Mapping[SensorName, int | None] | None = None
 ) -> dict[SensorName, LateFlows]:
-    """What flows say, with columns COLUMNS: per sensor, by name; stated: the lateness of sensors with their own."""
-    own = stated or {}
-    tables = list(rows)
-    if not tables:
-        return {}
-    of_sensors = pa.concat_tables(tables).group_by(["site", "sensor"]).aggregate([("late_by_us", "list")]).to_pylist()
-    made = {
-        (each["site"], each["sensor"]): _of_sensor(
-            np.array(each["late_by_us_list"], np.int64),
-            own.get((each["site"], each["sensor"]), settings.lateness_of(each["site"])),
-            (each["site"], each["sensor"]) in own,
-        )
-        for each in of_sensors
+    """What flows say, with columns COLUMNS: per sensor, by name; held: the lateness of sensors with their own, and
+    which others have sent.
+    """
+    own = {name: us for name, us in (held or {}).items() if us is not None}
+    tables, late_by_us = list(rows), dict.fromkeys(held or {}, np.zeros(0, np.int64))
+    if tables:
+        of_sensors = pa.concat_tables(tables).group_by(["site", "sensor"]).aggregate([("late_by_us", "list")])
+        for each in of_sensors.to_pylist():
+            late_by_us[each["site"], each["sensor"]] = np.array(each["late_by_us_list"], np.int64)
+    return {
+        name: _of_sensor(late, own.get(name, settings.lateness_of(name[0])), name in own)
+        for name, late in sorted(late_by_us.items())
     }
-    return dict(sorted(made.items()))
 
 
 def _of_sensor(late_by_us: Ints, lateness_us: int, of_source: bool) -> LateFlows:
@@ -204,6 +203,8 @@ def late_finding(every: Mapping[SensorName, LateFlows]) -> tuple[str, str]:
         return "ok", "no flow in the last hour"
     much = sum(found.is_much for found in every.values())
     flows, late = (sum(each) for each in zip(*((found.flows, found.late) for found in every.values()), strict=True))
+    if not flows:
+        return "ok", f"none was scored in the last hour; all flows of {len(every)} sensors wait for others"
     counted_words = f"{late:,} of the last {flows:,} flows came late"
     if much:
         return "warn", f"{counted_words}; {much} of {len(every)} sensors with more than {MUCH:.0%}, named below"
@@ -212,7 +213,7 @@ def late_finding(every: Mapping[SensorName, LateFlows]) -> tuple[str, str]:
 
 def share_words(found: LateFlows | None) -> str:
     """Which part came late, as a cell of a table."""
-    return f"{found.share:.1%}" if found is not None else "-"
+    return f"{found.share:.1%}" if found is not None and found.flows else "-"
 
 
 def wait_cell(found: LateFlows | None) -> str:

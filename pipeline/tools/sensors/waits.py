@@ -1,41 +1,198 @@
-"""Why nothing comes of a source yet: how long its flows wait for others, and which setting makes that shorter."""
+"""Whose flows wait for others, how long and why: until then nothing comes of them. By the settings, before a record
+came, and by what the log says holds.
+"""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.alert.wording import duration
-from pipeline.contracts.envelope import SensorName
-from pipeline.contracts.lateness import FORMAT_LATENESS_US
-from pipeline.contracts.raw import ZEEK_TSV
+from pipeline.contracts.lateness import FORMAT_LATENESS_US, largest, of_live_source
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
 from schemas.intake import AUTO, FileEntry, TopicSource
 
+if TYPE_CHECKING:
+    from pipeline.contracts.envelope import SensorName
+    from pipeline.tools.sensors.late_flows import LateFlows
+
 LISTED = "a sensor is listed a minute after its first flow was scored"
+LEAST_US = 10_000_000
+"""Of who waits no longer it is not said: nobody would miss the flows before."""
+CONN = "Zeek's conn.log"
+MAX_NAMED = 3
+"""Of many that wait alike so many are named."""
+MAX_FILES = 16
+"""Of the files of a source so many are looked at."""
+MAX_TITLE = 120
+"""Characters of what a source is called."""
+SHORTER = (
+    "`lateness_us` of the source sets less (at a sensor that has sent already, an hour later): alerts come sooner, and "
+    "more flows come late"
+)
+
+Source = FileEntry | TopicSource
 
 
-def waits_by_format(source: FileEntry | TopicSource) -> bool:
-    """Whether flows of Zeek's conn.log that come from a source wait as long as is usual for that format."""
-    return source.lateness_us is None and (source.format == AUTO or source.format in FORMAT_LATENESS_US)
+class Wait(NamedTuple):
+    """How long flows wait for others.
+
+    whose: the sensor, or the source where its records name their sensors; why: what says so; is_sure: else they wait so
+    long only if they are Zeek's conn.log.
+    """
+
+    whose: str
+    us: int
+    why: str
+    is_sure: bool = True
+
+    @property
+    def words(self) -> str:
+        """How long, and why."""
+        return f"{duration(self.us)} {f'({self.why})' if self.is_sure else f'if they are {self.why}'}"
+
+    def document(self) -> dict[str, Any]:
+        """The same for machines."""
+        return {"whose": self.whose, "lateness_us": self.us, "why": self.why, "is_sure": self.is_sure}
 
 
-def wait_words(settings: Settings) -> str:
-    """How long flows of Zeek's conn.log wait, and what shortens it; empty where no source leaves it to the format."""
-    if not any(map(waits_by_format, settings.sources)):
+def waits(settings: Settings, seen: "Mapping[SensorName, LateFlows] | None" = None) -> list[Wait]:
+    """Who waits for longer than LEAST_US; seen: sensors that have sent, by what holds there."""
+    found: dict[SensorName | str, Wait] = expected(settings)
+    for source in settings.topic_sources:
+        if any(source.may_name(*name) for name in seen or ()):
+            found.pop(source.title, None)  # its sensors have sent
+    found |= {name: _seen(name, each, found.get(name), settings) for name, each in (seen or {}).items()}
+    others = _of_site(settings, None)._replace(whose="all other sensors")
+    return [each for each in (*found.values(), others) if each.us > LEAST_US]
+
+
+def expected(settings: Settings) -> "dict[SensorName | str, Wait]":
+    """Of each sensor that the settings name, and of each source whose records name theirs, by the settings."""
+    found: dict[SensorName | str, Wait] = {}
+    for source in settings.sources:
+        wait, name = of_source(source, settings, kinds_of(source)), sensor_of(source)
+        key = name or source.title
+        found[key] = longest([wait, *filter(None, [found.get(key)])])
+    return found
+
+
+def longest(of_one: Iterable[Wait]) -> Wait:
+    """What holds of several sources of one sensor."""
+    return max(of_one, key=lambda each: (each.us, each.is_sure))
+
+
+def sensor_of(source: Source) -> "SensorName | None":
+    """The sensor of a source's records; None where they name it."""
+    if isinstance(source.site, str) and isinstance(source.sensor, str):
+        return source.site, source.sensor
+    return None
+
+
+def of_source(source: Source, settings: Settings, kinds: Collection[str] | None) -> Wait:
+    """How long flows of a source wait; kinds: content-types of its records, None: nobody knows."""
+    name = sensor_of(source)
+    of_site = _of_site(settings, name and name[0])._replace(
+        whose=printable("/".join(name) if name else source.title, MAX_TITLE)
+    )
+    if source.lateness_us is not None:
+        return of_site._replace(us=source.lateness_us, why="lateness_us of its source")
+    # of_site where no record states anything else: the largest holds (contracts/lateness.py).
+    stated = [of_live_source(None, kind) for kind in (FORMAT_LATENESS_US if kinds is None else kinds)]
+    us = largest(stated, of_site.us)
+    return of_site if us == of_site.us else of_site._replace(us=us, why=CONN, is_sure=kinds is not None)
+
+
+def kinds_of(source: Source) -> set[str] | None:
+    """The content-types of a source's records, as its settings and its files say; None where they may be others too."""
+    if source.format != AUTO:
+        return {source.format}
+    if isinstance(source, TopicSource):
+        return None
+    from pipeline.ingest.follow.names import file_sources, live_paths
+
+    [followed] = file_sources([source])
+    kinds = {_kind_of(path) for path in live_paths(followed)[:MAX_FILES]}
+    known = {kind for kind in kinds if kind is not None}
+    return known if kinds == known != set() or known & FORMAT_LATENESS_US.keys() else None
+
+
+def _kind_of(path: str) -> str | None:
+    """The content-type of a file; None where it is not there, or not known by now."""
+    from pipeline.ingest.files.guess import HEAD_BYTES, guess
+    from pipeline.ingest.follow.content import open_content
+
+    try:
+        content = open_content(path)
+    except OSError:  # the follower says so, and waits for it
+        return None
+    try:
+        return guess(content.read(0, HEAD_BYTES))
+    finally:
+        content.close()
+
+
+def _of_site(settings: Settings, site: str | None) -> Wait:
+    if site in settings.site_lateness_us:
+        return Wait("", settings.site_lateness_us[site], "FOREBAY_SITE_LATENESS_US")
+    return Wait("", settings.lateness_us, "FOREBAY_LATENESS_US")
+
+
+def _seen(name: "SensorName", found: "LateFlows", by_settings: Wait | None, settings: Settings) -> Wait:
+    """What holds at a sensor that has sent, and why, as far as the settings say the same."""
+    whose = printable("/".join(name), MAX_TITLE)
+    if not found.of_source:
+        return _of_site(settings, name[0])._replace(whose=whose, us=found.lateness_us)
+    if by_settings is not None and by_settings.us == found.lateness_us:
+        return by_settings._replace(is_sure=True)
+    return Wait(whose, found.lateness_us, "as its records came with it")
+
+
+def short_words(found: Sequence[Wait]) -> str:
+    """Who waits how long, and why; those that wait alike together."""
+    alike = {key: list(each) for key, each in groupby(sorted(found, key=_alike), _alike)}
+    return ", ".join(f"those of {_names([each.whose for each in of])} {of[0].words}" for of in alike.values())
+
+
+def _alike(wait: Wait) -> tuple[Any, ...]:
+    return -wait.us, not wait.is_sure, wait.why
+
+
+def _names(several: Sequence[str]) -> str:
+    more = len(several) - MAX_NAMED
+    return ", ".join(several[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def wait_words(found: Sequence[Wait]) -> str:
+    """Why nothing comes yet, and what makes that shorter; empty where nobody waits."""
+    if not found:
         return ""
     return (
-        f"flows of Zeek's conn.log wait {duration(FORMAT_LATENESS_US[ZEEK_TSV])} for others that ended earlier and "
-        "come later: of a log that has just begun hardly any is scored before. `lateness_us` of the source sets less "
-        "(at a sensor that has sent already, an hour later): alerts come sooner, and more flows come late"
+        f"flows wait for others that ended earlier and come later, {short_words(found)}: of a log that has just begun "
+        f"hardly any is scored before. {SHORTER}"
     )
 
 
-def unlisted(settings: Settings, listed: Collection[SensorName]) -> list[str]:
-    """A line for each sensor whose files the settings name, and that is not listed yet."""
-    lines = dict[SensorName, str]()
-    for source in settings.file_sources:
-        name = (source.site, source.sensor)
-        if name not in listed:
-            why = wait_words(settings.model_copy(update={"sources": (source,)}))
-            said = [f"not listed yet: {LISTED}", *filter(None, [why]), "`forebay source list` says what has come"]
-            lines[name] = f"{printable('/'.join(name))}: {'; '.join(said)}"
-    return list(lines.values())
+def unlisted(
+    settings: Settings, listed: "Collection[SensorName]", seen: "Mapping[SensorName, LateFlows] | None" = None
+) -> list[str]:
+    """A line for each sensor that the settings name, or that has sent, and is not listed yet; then why."""
+    sent = seen or {}
+    by_whose = {each.whose: each for each in waits(settings, sent)}
+    names: list[SensorName | str] = []
+    for source in settings.sources:
+        name = sensor_of(source)
+        if name is not None or not any(source.may_name(*each) for each in (*sent, *listed)):
+            names.append(name or source.title)
+    lines = []
+    for missing in dict.fromkeys([*names, *sent]):
+        if missing not in listed:
+            whose = printable(missing if isinstance(missing, str) else "/".join(missing), MAX_TITLE)
+            wait = by_whose.get(whose)
+            lines.append(f"{whose}: not listed yet" + (f"; its flows wait for others, {wait.words}" if wait else ""))
+    if not lines:
+        return []
+    why = f"{LISTED}; `forebay source list` says what has come"
+    waiting = any("; its flows wait" in line for line in lines)
+    begun = "of a log that has just begun hardly any flow is scored before it has waited"
+    return [*lines, f"{why}; {begun}. {SHORTER}" if waiting else why]

@@ -114,6 +114,12 @@ class SystemRecord:
         return [worker.process for worker in self.workers if worker.process is not None]
 
     @property
+    def chosen(self) -> dict[str, Any]:
+        """What commands beside it are to have as it has: settings by name."""
+        choice = {"bootstrap": self.bootstrap, "topic_prefix": self.topic_prefix, "sources": self.sources}
+        return choice | {name: value for name, value in self.event_time.items() if name in EVENT_TIME}
+
+    @property
     def failed(self) -> list[WorkerRecord]:
         """Workers that are not started again, or that end as often as they are."""
         return [worker for worker in self.workers if worker.state in (State.FAILED, State.FAILING)]

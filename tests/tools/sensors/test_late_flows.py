@@ -114,8 +114,18 @@ def test_flows_that_another_lateness_judged_are_not_counted() -> None:
         weir: LateFlows(2, 1, 60 * S, 65 * S, 70 * S, True),
     }
     counts, stated = since_it_holds([after, before])  # and back to what its site has
-    assert (counted(counts, settings(), stated)[NAME].lateness_us, stated) == (2 * S, {weir: 60 * S})
-    assert since_it_holds([before, stands]) == ([before.rows, stands.rows], {})
+    assert (counted(counts, settings(), stated)[NAME].lateness_us, stated) == (2 * S, {NAME: None, weir: 60 * S})
+    assert since_it_holds([before, stands]) == ([before.rows, stands.rows], {NAME: None})
+
+
+def test_a_sensor_all_of_whose_flows_wait_is_known_by_its_watermark() -> None:
+    seen = counted([], settings(), {NAME: 300 * S, ("dam", "weir"): None})
+    assert seen == {
+        NAME: LateFlows(0, 0, 300 * S, 0, 300 * S, True),
+        ("dam", "weir"): LateFlows(0, 0, 2 * S, 0, 2 * S, False),
+    }
+    assert late_finding(seen) == ("ok", "none was scored in the last hour; all flows of 2 sensors wait for others")
+    assert share_words(seen[NAME]) == "-" and late_remarks(NAME, seen[NAME], settings()) == []
 
 
 def test_what_no_timeout_explains_gets_no_lateness() -> None:
