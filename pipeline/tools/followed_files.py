@@ -26,6 +26,8 @@ class FileState:
     modified_us: int
     """When it was written last, as far as is known."""
     committed_us: int
+    sent_us: int
+    """When records of it were sent last, as far as is known: a position is written when it is rotated, too."""
     rate_per_s: float
     """Records sent a second over the last RATE_OVER_S, by the follower's clock."""
     state: str
@@ -42,11 +44,11 @@ def file_states(settings: Settings, follower: str, now_us: int) -> list[FileStat
         history.add(number, position)
     # One without records that is done says since when a path is followed.
     known = sorted(history.last.items())
-    return [_state(each, history.sent[number]) for number, each in known if each.records or not each.done]
+    return [_state(each, history, number) for number, each in known if each.records or not each.done]
 
 
 class SentHistory:
-    """The last position of each file, and how many records were sent of it since `since_us`.
+    """The last position of each file, how many records were sent of it since `since_us`, and when the last were.
 
     A file whose first known position was written since then counts from there: what was compacted away, or sent with
     that position, is not counted.
@@ -56,19 +58,24 @@ class SentHistory:
         self.since_us = since_us
         self.last: dict[int, FilePosition] = {}
         self.sent: Counter[int] = Counter()
+        self.sent_us: dict[int, int] = {}
+        """When records of each file were sent last."""
 
     def add(self, number: int, position: FilePosition | None) -> None:
         """The next position of a file; None where it is forgotten."""
         before = self.last.get(number)
         if position is None:
             self.last.pop(number, None)
+            self.sent_us.pop(number, None)
             return
+        if before is None or before.records != position.records:
+            self.sent_us[number] = position.committed_us
         if before is not None and position.committed_us > self.since_us:
             self.sent[number] += max(0, position.records - before.records)  # a file that was truncated starts anew
         self.last[number] = position
 
 
-def _state(position: FilePosition, sent: int) -> FileState:
+def _state(position: FilePosition, history: SentHistory, number: int) -> FileState:
     size, modified_us = _size(position)
     return FileState(
         position.path,
@@ -79,7 +86,8 @@ def _state(position: FilePosition, sent: int) -> FileState:
         None if size is None else max(0, size - position.offset),
         modified_us,
         position.committed_us,
-        round(sent / RATE_OVER_S, 3),
+        history.sent_us[number],
+        round(history.sent[number] / RATE_OVER_S, 3),
         "done" if position.done else "lost" if position.lost else "open",
     )
 

@@ -22,6 +22,15 @@ def test_records_since_then_are_counted_and_earlier_ones_are_not() -> None:
     assert history.sent[1] == 30 and history.last[1].records == 2_030
 
 
+def test_when_records_were_sent_last_is_not_when_a_position_was_written_last() -> None:
+    history = SentHistory(100)
+    for position in (at(50, 1_000), at(60, 1_001), replace(at(90, 1_001), done=True)):
+        history.add(1, position)
+    assert (history.sent_us, history.last[1].committed_us) == ({1: 60}, 90)
+    history.add(1, None)
+    assert history.sent_us == {}
+
+
 def test_what_is_not_known_is_not_counted() -> None:
     history = SentHistory(100)
     history.add(1, at(110, 5_000))  # the position before may be compacted away

@@ -219,6 +219,7 @@ def list_sources(
     """
     from pipeline.tools.cli import source_table
     from pipeline.tools.cli.rejects import since_us
+    from pipeline.tools.last_flows import last_flows
     from pipeline.tools.source_states import states
 
     now_us = time.time_ns() // 1_000
@@ -226,6 +227,7 @@ def list_sources(
     settings = settings_here(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
     found = states(settings, now_us) if settings.sources else []
     rejects = _rejects(settings, found, rejects_since_us, as_json) if found else None
+    last = last_flows(found, settings, now_us)
     if not as_json:
         if not found:
             say("no sources are set: name a YAML file with --sources or FOREBAY_SOURCES (docs/sources.md)")
@@ -233,9 +235,9 @@ def list_sources(
         for columns, rows in (overview, source_table.topic_rows(found), source_table.file_rows(found)):
             if rows:
                 say(table(columns, rows))
-        for line in source_table.remarks(rejects):
+        for line in [*source_table.last_lines(last), *source_table.remarks(rejects)]:
             print_plain(line)
-    emit(source_table.document(found, rejects, rejects_since_us))
+    emit(source_table.document(found, rejects, rejects_since_us, last))
 
 
 def _rejects(

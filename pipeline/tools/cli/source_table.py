@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.tools.followed_files import RATE_OVER_S, FileState
+from pipeline.tools.last_flows import LastFlows
 from pipeline.tools.rejects.by_source import SourceRejects
 from pipeline.tools.source_states import SourceState
 from schemas.intake import FileEntry, TopicSource
@@ -93,11 +94,24 @@ def _file_row(source: FileEntry, file: FileState) -> list[Any]:
         file.records,
         behind,
         _moment(file.modified_us or None),
-        _moment(file.committed_us),
+        _moment(file.sent_us if file.records else None),
     ]
 
 
-def document(found: Sequence[SourceState], rejects: Rejects, since_us: int) -> dict[str, Any]:
+def last_lines(last: Sequence[LastFlows]) -> list[str]:
+    """A line for each sensor whose last flows wait: all that was sent of them is not scored yet."""
+    lines = []
+    for each in last:
+        until = "until more come (FOREBAY_IDLE_US=0)"
+        if each.until_us is not None:
+            until = f"until {_moment(each.until_us)} UTC where no more come"
+        lines.append(f"{each.wait.whose}: its last flows are sent and wait for others {until}: {each.wait.words}")
+    return lines
+
+
+def document(
+    found: Sequence[SourceState], rejects: Rejects, since_us: int, last: Sequence[LastFlows] = ()
+) -> dict[str, Any]:
     """The same for machines."""
     sources = []
     for number, each in enumerate(found):
@@ -115,6 +129,7 @@ def document(found: Sequence[SourceState], rejects: Rejects, since_us: int) -> d
         "rejects_since_us": since_us,
         "rejects_of_no_source": rejects[1] if rejects else None,
         "sources": sources,
+        "waiting": [{**each.wait.document(), "until_us": each.until_us} for each in last],
     }
 
 
