@@ -127,7 +127,7 @@ def _memory(baseline: Baseline) -> int:
     kinds, relations = baseline.kinds, baseline.relations
     arrays: list[npt.NDArray[Any]] = [baseline.clock, *baseline.blocks, baseline.histogram, *kinds, *relations.table]
     arrays += [relations.cells, relations.ends, relations.counts, relations.spares]
-    names = sys.getsizeof(baseline.names) + sum(sys.getsizeof(name) + 32 for name in baseline.names.values())
+    names = sys.getsizeof(dict(baseline.names)) + sum(sys.getsizeof(name) + 32 for name in baseline.names.values())
     return sum(array.nbytes for array in arrays) + names
 
 

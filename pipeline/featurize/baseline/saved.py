@@ -308,4 +308,4 @@ def _names(text: Array) -> AddressNames:
     """Names by key, ascending by key as they were saved."""
     names = text.tobytes().decode().split("\n") if len(text) else []
     keys, _ = address_keys(pa.array(names, pa.string()))
-    return dict(sorted(zip(keys.tolist(), names, strict=True)))
+    return AddressNames(dict(sorted(zip(keys.tolist(), names, strict=True))))

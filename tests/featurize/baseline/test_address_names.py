@@ -70,7 +70,7 @@ def test_there_is_more_room_for_names_where_there_is_for_relations() -> None:
 def test_long_names_take_more_room_and_cuts_change_nothing(cuts: tuple[int, ...]) -> None:
     rows = [*_long(450), *_hosts(50), *_long(450)]
     names = _noted(rows, cuts)
-    assert sum(len(name) + 1 for name in names.values()) <= LEAST_CHARACTERS
+    assert names.characters == sum(len(name) + 1 for name in names.values()) <= LEAST_CHARACTERS
     assert names == _noted(rows)
     assert 350 < len(names) < LEAST_NAMES
 
@@ -84,7 +84,9 @@ def test_names_that_nothing_needs_are_dropped_where_it_gets_crowded() -> None:
     needed = sorted(names)[:3]
     relations.ends[1:3, SOURCE], relations.ends[1:3, TARGET] = needed[:2], needed[2]
     tidy(names, relations)
-    assert sorted(names) == needed
+    assert sorted(names) == needed and names.characters == sum(len(names[key]) + 1 for key in needed)
+    names[needed[0]] = "fd00::1"
+    assert names.characters == sum(len(names[key]) + 1 for key in needed)
     crowded = _noted(_long(330))
     tidy(crowded, relations)
     assert not crowded
