@@ -49,4 +49,6 @@ def no_baseline() -> Baseline:
     """The baseline of a sensor that has sent nothing."""
     histogram = np.zeros((2, BINS), np.int64)
     undoable = np.zeros(SLOTS, np.int32)
-    return Baseline(np.zeros(CLOCK, np.int64), no_blocks(), histogram, no_kinds(), no_relations(), AddressNames(), undoable)
+    return Baseline(
+        np.zeros(CLOCK, np.int64), no_blocks(), histogram, no_kinds(), no_relations(), AddressNames(), undoable
+    )
