@@ -66,8 +66,8 @@ check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
 
 nightly: $(STAMP) ## What is too long for every run: see docs/testing.md (NIGHTLY_SEED, NIGHTLY_ROUNDS)
 	@$(PYTEST) -n 2 $(SIDE_BY_SIDE) -m nightly --timeout 3600 $(ARGS); tests=$$?; \
-	$(PYTEST) -n 2 --hypothesis-profile thorough --timeout 3600 -m 'not ($(NEEDS_BROKER) or bench or gpu or nightly)' \
-		tests/alert tests/archive tests/attacks tests/featurize tests/ingest tests/runtime tests/tools; thorough=$$?; \
+	$(PYTEST) -n 2 --hypothesis-profile thorough --timeout 3600 \
+		-m 'hypothesis and not ($(NEEDS_BROKER) or bench or gpu or nightly)'; thorough=$$?; \
 	$(BIN)/forebay chaos run --seed $(NIGHTLY_SEED) --rounds $(NIGHTLY_ROUNDS); campaign=$$?; \
 	printf 'nightly: tests %s, thorough %s, campaign %s (0: in order)\n' $$tests $$thorough $$campaign; \
 	exit $$((tests | thorough | campaign))

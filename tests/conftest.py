@@ -18,12 +18,13 @@ from hypothesis import HealthCheck, settings
 
 from pipeline.runtime.telemetry.logs import LibraryLines
 from pipeline.tools.broker import local
+from tests.examples import ORDINARY
 
 # A busy machine is no failure, so there are no deadlines, neither of an example nor of its drawing. In CI the examples
 # are the same in every run; elsewhere they differ. `pytest --hypothesis-profile thorough` looks harder.
 patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.register_profile("forebay", patient, max_examples=25, derandomize="CI" in os.environ)
-settings.register_profile("thorough", patient, max_examples=500)
+settings.register_profile("forebay", patient, max_examples=ORDINARY, derandomize="CI" in os.environ)
+settings.register_profile("thorough", patient, max_examples=20 * ORDINARY)
 settings.load_profile("forebay")
 
 # Started in the background of a script, Ctrl-C is ignored, also by all that the tests start; they must feel it.

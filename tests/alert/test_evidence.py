@@ -23,6 +23,7 @@ from pipeline.runtime.wire.batches import filled
 from schemas.validation import violation
 from tests.alert.suspects import manifest, members, scored
 from tests.alert.test_incident import fresh
+from tests.examples import examples
 
 A, B, OUTSIDE = "10.0.0.7", "10.0.0.20", "93.184.216.34"
 MAC_A, MAC_B = "b8:27:eb:6d:4f:4b", "00:07:7c:88:6e:83"
@@ -131,7 +132,7 @@ def rows_of(flows: list[tuple[Any, int, float | None]]) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(flows=FLOWS, cuts=st.sets(st.integers(1, 29)))
 def test_batches_and_a_restart_in_between_change_nothing(flows: list[Any], cuts: set[int]) -> None:
     rows, whole, divided = rows_of(flows), fresh(), fresh()
@@ -144,7 +145,7 @@ def test_batches_and_a_restart_in_between_change_nothing(flows: list[Any], cuts:
     assert len(whole.shown.examples) == len(whole.shown.counts) <= len(SAID)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(flows=FLOWS)
 def test_flows_are_counted_by_what_is_shown_of_them(flows: list[Any]) -> None:
     """And the strangest of them is the example; without a usual kind a flow is infinitely far."""

@@ -20,6 +20,7 @@ from pipeline.errors import Misconfigured
 from schemas.validation import violation
 from tests.alert.suspects import members, scored
 from tests.alert.test_incident import fresh
+from tests.examples import examples
 
 A, B = "10.0.0.7", "10.0.0.20"
 BOTH = {"fwd_pkts": 3, "rev_pkts": 2}
@@ -167,7 +168,7 @@ def absorbed(rows: list[dict[str, Any]]) -> Incident:
     return incident
 
 
-@settings(max_examples=3 * settings().max_examples)
+@settings(max_examples=examples(75))
 @given(rows=ROWS)
 def test_the_deeds_add_up_to_the_flows(rows: list[dict[str, Any]]) -> None:
     incident = absorbed(rows)
@@ -193,7 +194,7 @@ def test_the_deeds_add_up_to_the_flows(rows: list[dict[str, Any]]) -> None:
 FLOWS_SAID = re.compile(r"(?:opened|had) ([\d,]+)(?: or more)? |in ([\d,]+)(?: or more)? flows?|([\d,]+) further flow")
 
 
-@settings(max_examples=3 * settings().max_examples)
+@settings(max_examples=examples(75))
 @given(rows=ROWS)
 def test_the_sentence_accounts_for_every_flow(rows: list[dict[str, Any]]) -> None:
     says = facts_of(absorbed(rows)).says.rsplit(", since ", 1)[0]
@@ -202,7 +203,7 @@ def test_the_sentence_accounts_for_every_flow(rows: list[dict[str, Any]]) -> Non
     assert " or more" not in says
 
 
-@settings(max_examples=3 * settings().max_examples)
+@settings(max_examples=examples(75))
 @given(rows=ROWS)
 def test_targets_never_count_the_actor(rows: list[dict[str, Any]]) -> None:
     incident = absorbed(rows)
@@ -214,7 +215,7 @@ def test_targets_never_count_the_actor(rows: list[dict[str, Any]]) -> None:
     assert f"to {subject}" not in says.split(";")[0].split(" in ")[0].split(", ")[0].split(" and ")
 
 
-@settings(max_examples=3 * settings().max_examples)
+@settings(max_examples=examples(75))
 @given(rows=ROWS)
 def test_a_scan_is_of_several_ports_or_hosts(rows: list[dict[str, Any]]) -> None:
     for event in incidents_of([scored([{**row, "at": at / 10} for at, row in enumerate(rows)])]):
@@ -230,7 +231,7 @@ def test_a_scan_is_of_several_ports_or_hosts(rows: list[dict[str, Any]]) -> None
         assert named or "looks like" not in text
 
 
-@settings(max_examples=2 * settings().max_examples)
+@settings(max_examples=examples(50))
 @given(rows=ROWS, cuts=st.sets(st.integers(1, 11)))
 def test_batches_and_a_restart_in_between_change_nothing(rows: list[dict[str, Any]], cuts: set[int]) -> None:
     whole, divided = absorbed(rows), fresh()

@@ -16,6 +16,7 @@ from pipeline.alert.incident import CROWD
 from pipeline.errors import Misconfigured
 from tests.alert.oracle import Flow, incidents
 from tests.alert.suspects import SECOND, START_US, scored
+from tests.examples import examples
 
 ROWS = st.lists(
     st.tuples(
@@ -26,7 +27,7 @@ ROWS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 @given(
     rows=ROWS,
     gap=st.integers(0, 12),

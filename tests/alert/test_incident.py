@@ -15,6 +15,7 @@ from pipeline.alert.techniques import shipped
 from pipeline.contracts.group_addresses import is_group_address
 from pipeline.contracts.incident_joining import HUB_PARTNERS, MAX_PAIRS
 from tests.alert.suspects import SECOND, START_US, members
+from tests.examples import examples
 
 LASTED = "within 1 ms, since 2023-03-10 10:19:59 UTC (plant/left)"
 
@@ -136,7 +137,7 @@ def test_everything_kept_is_bounded() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(cut=st.integers(1, 199), seed=st.integers(0, 2**32 - 1))
 def test_the_sample_of_features_is_the_same_for_any_split(cut: int, seed: int) -> None:
     values = np.random.default_rng(seed).normal(size=(200, 4))
@@ -153,7 +154,7 @@ HOSTS = st.sampled_from([f"10.0.0.{number}" for number in range(12)])
 FLOWS = st.lists(st.tuples(HOSTS, HOSTS, st.integers(1, 3)), min_size=1, max_size=120)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(FLOWS, st.lists(st.integers(1, 119), max_size=4))
 def test_the_first_pairs_are_the_same_for_any_split_and_have_those_of_the_evidence(
     flows: list[tuple[str, str, int]], cuts: list[int]

@@ -28,6 +28,7 @@ from tests.alert.suspects import SECOND, START_US, manifest, scored
 from tests.alert.test_evidence import shown
 from tests.alert.test_partition import GROUPING, facts, nothing
 from tests.alert.test_sensor import ARRIVALS, messages_of
+from tests.examples import examples
 from tests.tools.alerts.printed import printed
 
 NIGHT_S = (DAY_US - START_US % DAY_US) // SECOND
@@ -59,7 +60,7 @@ def place(flow: dict[str, Any]) -> tuple[int, ...]:
     return tuple(flow["position"][:3])
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(arrivals=ARRIVALS, cuts=st.sets(st.integers(1, 39), max_size=6), at_night=st.booleans())
 def test_each_suspect_is_in_an_incident_or_counted_once_however_they_come(
     arrivals: list[tuple[int, str, int]], cuts: set[int], at_night: bool

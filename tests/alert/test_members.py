@@ -11,11 +11,12 @@ from pipeline.alert.members import members_of
 from tests.alert.suspects import members, scored
 from tests.alert.test_facts import ROW
 from tests.alert.test_incident import fresh
+from tests.examples import examples
 
 PARTS = st.lists(st.lists(ROW, min_size=1, max_size=6), min_size=1, max_size=6)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(PARTS, st.integers(0, 3))
 def test_incidents_take_up_the_same_beside_others_as_alone(parts: list[list[dict[str, Any]]], known: int) -> None:
     """Also where they had flows before."""

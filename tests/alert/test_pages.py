@@ -46,6 +46,7 @@ from tests.alert.suspects import SECOND, START_US, scored
 from tests.alert.test_evidence import shown
 from tests.alert.test_ocsf import SCHEMA
 from tests.contracts.facts import rows_facts
+from tests.examples import examples
 
 HOUR_S = 3_600
 USE = Evidence.NEW_SERVICE_USE
@@ -228,7 +229,7 @@ FLOWS = st.lists(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(flows=FLOWS, cuts=st.sets(st.integers(1, 60), max_size=8))
 def test_dispositions_are_the_same_in_any_batches_and_over_restarts(
     flows: list[tuple[Evidence, int, int, int, int]], cuts: set[int]

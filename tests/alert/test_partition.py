@@ -20,6 +20,7 @@ from pipeline.runtime.wire import batches
 from schemas.fields import arrow_schema
 from tests.alert.suspects import SECOND, START_US, WIDTH, manifest, scored
 from tests.contracts.facts import rows_facts
+from tests.examples import examples
 
 GROUPING = Grouping(link="address", open_count=2, gap_us=4 * SECOND, max_open=2, max_waiting=3)
 
@@ -63,7 +64,7 @@ def message(rows: list[tuple[int, str, str, str]], number: int) -> pa.RecordBatc
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(messages=st.lists(ROWS, max_size=6), link=st.sampled_from(["address", "mac", "none"]))
 def test_sensors_together_are_each_as_alone_byte_for_byte(
     messages: list[list[tuple[int, str, str, str]]], link: str
@@ -90,7 +91,7 @@ def test_sensors_together_are_each_as_alone_byte_for_byte(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(messages=st.lists(ROWS, max_size=6), saved=st.sets(st.integers(0, 5)))
 def test_a_restored_state_continues_byte_for_byte(
     messages: list[list[tuple[int, str, str, str]]], saved: set[int]
@@ -109,7 +110,7 @@ def test_a_restored_state_continues_byte_for_byte(
         assert snapshot(restored) == snapshot(reference)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(messages=st.lists(ROWS, max_size=6), ended=st.sets(st.integers(0, 5)))
 def test_a_quiet_sensor_is_left_as_if_it_were_advanced_in_full(
     messages: list[list[tuple[int, str, str, str]]], ended: set[int]

@@ -15,6 +15,7 @@ from pipeline.alert.sensor_state import SensorState
 from pipeline.contracts.baseline import Evidence
 from tests.alert.suspects import SECOND, START_US, scored
 from tests.alert.test_evidence import shown
+from tests.examples import examples
 
 GROUPING = Grouping(link="none", key=("actor",), open_count=2, gap_us=8 * SECOND, max_open=2, max_waiting=2)
 
@@ -44,7 +45,7 @@ ARRIVALS = st.lists(st.tuples(st.integers(0, 12), st.sampled_from("abcd"), st.in
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(arrivals=ARRIVALS, cuts=st.sets(st.integers(1, 39), max_size=6), link=st.sampled_from(["none", "address"]))
 def test_incidents_do_not_depend_on_how_flows_come_in_batches(
     arrivals: list[tuple[int, str, int]], cuts: set[int], link: str

@@ -27,6 +27,7 @@ from pipeline.runtime.storage.storage import open_storage
 from pipeline.runtime.wire import messages
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 from tests.contracts.facts import at, scored_facts
+from tests.examples import examples
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))
 LIMITS = Limits(rows=12)
@@ -60,7 +61,7 @@ def dying(at: dict[str, int]) -> Callable[[str], None]:
 
 @pytest.mark.slow
 @given(seed=st.integers(0, 2**32), cuts=st.lists(st.integers(0, 40), max_size=12))
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(5), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_cuts_turns_and_commits_do_not_show(seed: int, cuts: list[int]) -> None:
     random = Random(seed)
     log = random_log(random, 40, SENSORS)
@@ -82,7 +83,7 @@ def read_positions(path: Path) -> list[tuple[int, int]]:
 
 @pytest.mark.slow
 @given(seed=st.integers(0, 2**32), deaths=st.lists(st.tuples(st.sampled_from(STEPS), st.integers(1, 6)), max_size=8))
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(5), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_writer_that_dies_anywhere_leaves_the_same_archive(seed: int, deaths: list[tuple[str, int]]) -> None:
     random = Random(seed)
     log = random_log(random, 35, SENSORS)

@@ -14,6 +14,7 @@ from pipeline.archive.pieces import Piece, joined, parted
 from pipeline.archive.streams import Limits, OpenFile, Streams, join
 from tests.archive.plant import random_log, wire
 from tests.contracts.facts import at
+from tests.examples import examples
 
 SCHEMA = pa.schema([("number", pa.int64()), ("text", pa.string()), ("pair", pa.list_(pa.float32(), 2))])
 
@@ -81,7 +82,7 @@ def state_of(files: list[OpenFile]) -> list[tuple[object, ...]]:
 
 
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 40), max_size=6), st.sampled_from([3, 12, 1_000]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_a_run_that_is_taken_whole_is_filed_as_one_that_is_looked_at(seed: int, cuts: list[int], rows: int) -> None:
     """Also with rows of rejects between, and of files that close in the middle of a run."""
     topics = wire(random_log(Random(seed), 40, [("plant", name) for name in "abcd"]), cuts)

@@ -22,6 +22,7 @@ from pipeline.runtime.wire import batches
 from schemas.validation import violation
 from tests.alert.suspects import manifest, scored
 from tests.contracts.facts import rows_facts
+from tests.examples import examples
 from tests.tools.alerts.printed import printed
 
 HOSTILE = [
@@ -75,7 +76,7 @@ def test_a_hostile_string_in_one_field_does_no_harm(where: str) -> None:
     require_harmless(event)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_any_addresses_give_a_valid_event(source: str, target: str) -> None:
     [event] = incidents_of([scored([{"src_addr": source, "dst_addr": target}] * 2)])
@@ -159,7 +160,7 @@ def test_an_event_stays_small_however_many_flows_it_holds() -> None:
     assert len(encode(event)) < 64 * 1024
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.binary(max_size=300), st.integers(0, 400), st.integers(0, 255))
 def test_a_damaged_state_is_refused_or_read_never_half(noise: bytes, at: int, value: int) -> None:
     state = advance_partition(

@@ -47,6 +47,7 @@ from pipeline.runtime.wire.batches import MAX_MESSAGE_BYTES, unpacked_bytes
 from pipeline.runtime.wire.framing import MAX_UNPACKED_BYTES
 from pipeline.runtime.wire.messages import write
 from tests.contracts.facts import flows_facts
+from tests.examples import examples
 from tests.ingest.csv_records import ARGUS, CICFLOWMETER, NFDUMP_LONG
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.ics_records import RECORDS as ICS_RECORDS
@@ -136,7 +137,7 @@ def test_every_byte_replaced(content_type: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @given(noise=st.lists(st.binary(max_size=60), max_size=6))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_noise(content_type: str, noise: list[bytes]) -> None:
     line, columns = GOOD[content_type]
     payload = b"\n".join([line, *noise, line])
@@ -160,7 +161,7 @@ def test_noise(content_type: str, noise: list[bytes]) -> None:
         max_leaves=12,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_json_that_is_no_flow(document: Any) -> None:
     line = json.dumps(document).encode()
     for content_type in set(CONTENT_TYPES) - set(DELIMITED):
@@ -168,7 +169,7 @@ def test_json_that_is_no_flow(document: Any) -> None:
 
 
 @given(st.text(alphabet='{}[]",:0123456789.eE+-truefalsn \t\\u/', max_size=40))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_json_grammar_is_jsons(text: str) -> None:
     record = '{"x":' + text + "}"
     try:

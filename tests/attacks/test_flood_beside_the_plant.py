@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.contracts.baseline import Phase, shown
 from pipeline.contracts.notices import CHANGED
 from pipeline.featurize.baseline.judge import COLUMNS
+from tests.examples import examples
 from tests.featurize.baseline.plant import CONTROLLERS, QUICK, lived, poll, polls
 
 ANCHORED_S, HOUR_S = 400, 3_600
@@ -64,7 +65,7 @@ def test_hours_of_a_flood_do_not_change_the_plant_and_are_shown(sources: int, sw
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=12)
+@settings(deadline=None, max_examples=examples(12))
 @given(
     st.integers(1, 1_000), st.floats(0.2, 1.5), st.floats(0.3, 4.0), st.sampled_from([22, 502, 4_840]), st.booleans()
 )

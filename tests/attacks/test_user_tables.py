@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from models.errors import RefusedModel
 from models.lab.tables.labelled import read
+from tests.examples import examples
 
 RECORDS = b"".join(b"%d,w%d,%s\n" % (n, n, b"ok" if n % 2 else b"bad") for n in range(2_000))
 CASES: dict[str, tuple[bytes, str]] = {
@@ -77,7 +78,7 @@ def test_columns_to_drop_must_be_there_and_not_the_label(tmp_path: Path) -> None
         read(tmp_path, "label", "ok")
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=120), st.sampled_from([b"", b"a,label\n1,ok\n2,bad\n", b"PAR1"]))
 def test_any_bytes_are_read_or_refused(tmp_path: Path, data: bytes, before: bytes) -> None:
     path = tmp_path / "any"

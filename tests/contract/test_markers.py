@@ -1,4 +1,4 @@
-"""Tests that need Kafka, or kill processes, carry their marker: the unit run must not start them."""
+"""Tests that need Kafka, or kill processes, carry their marker, and a property looks harder where it is asked to."""
 
 import ast
 
@@ -35,4 +35,17 @@ def test_markers_of_kafka_stand_in_the_files_of_their_tests() -> None:
         if not module.path.name.startswith("test_"):
             scanned.append(module.name)
             broken += [f"{relative(module.path)}: {name}" for name in sorted(_marks(module.tree) & KAFKA)]
+    assert not broken, show(scanned, broken)
+
+
+def test_a_propertys_own_number_of_examples_grows_with_the_profile() -> None:
+    """A plain number in its settings is what it gets under `--hypothesis-profile thorough` too."""
+    scanned, broken = [], []
+    for module in modules("tests"):
+        scanned.append(module.name)
+        broken += [
+            f"{relative(module.path)}:{node.value.lineno}: write max_examples=examples({node.value.value!r})"
+            for node in ast.walk(module.tree)
+            if isinstance(node, ast.keyword) and node.arg == "max_examples" and isinstance(node.value, ast.Constant)
+        ]
     assert not broken, show(scanned, broken)

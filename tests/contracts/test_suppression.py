@@ -11,6 +11,7 @@ from pipeline.contracts.judged_facts import beyond, judged_facts
 from pipeline.contracts.suppression import Suppressions, outgrown, shown_suppression, suppressed
 from pipeline.contracts.verdicts import Record, standing, undo_record
 from tests.contracts.verdict_records import FIRST_US, HOUR_US, MAX_US, document, given_on, talk, uid_of
+from tests.examples import examples
 
 INCIDENT = {"kind": "incident"}
 DAY_US = 24 * HOUR_US
@@ -206,7 +207,7 @@ def verdicts(draw: st.DrawFn) -> list[Record]:
     return made
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(verdicts(), st.lists(DOCUMENTS, max_size=4), st.data())
 def test_the_index_finds_what_comparing_all_with_all_finds_in_any_order(
     made: list[Record], documents: list[dict[str, Any]], data: st.DataObject

@@ -20,6 +20,7 @@ from pipeline.contracts.verdicts import (
 )
 from pipeline.errors import BadData
 from tests.contracts.verdict_records import FIRST_US, HOUR_US, document, given_on, of_before, uid_of
+from tests.examples import examples
 
 BEFORE = of_before(uid_of(15), 2, [[0, 7, 0, None]])
 INCIDENT: dict[str, Any] = {"scope": {"kind": "incident"}}
@@ -169,7 +170,7 @@ def records(draw: st.DrawFn) -> list[Record]:
     return made
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(records(), st.data())
 def test_what_stands_does_not_depend_on_order_or_repetition(made: list[Record], data: st.DataObject) -> None:
     shuffled = data.draw(st.permutations(made + data.draw(st.lists(st.sampled_from(made), max_size=4)) if made else []))

@@ -16,6 +16,7 @@ from pipeline.featurize import snapshot
 from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.featurize.sensor import featurize_file_rows
 from tests.contracts.facts import flows_facts
+from tests.examples import examples
 from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows, saved_again
 
 LEFT, TOP = ("plant", "left"), ("plant", "top")
@@ -56,7 +57,7 @@ STATED = st.lists(st.sampled_from([None, None, 0, SECOND, 3 * SECOND, 20 * SECON
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(flow_rows(span_s=30.0), STATED, st.lists(st.integers(0, 40), max_size=4), st.booleans())
 def test_cuts_and_restarts_change_nothing(
     rows: list[dict[str, Any]], stated: list[int | None], cuts: list[int], saved: bool
@@ -66,7 +67,7 @@ def test_cuts_and_restarts_change_nothing(
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(flow_rows(span_s=30.0), st.lists(st.booleans(), min_size=40, max_size=40), st.lists(st.integers(0, 40)))
 def test_two_sensors_with_a_lateness_each_give_what_each_alone_gives(
     rows: list[dict[str, Any]], which: list[bool], cuts: list[int]

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pipeline.contracts.public_addresses import is_public
 from pipeline.featurize.addresses import outside
+from tests.examples import examples
 from tests.featurize.flows import MACS
 
 INSIDE = [
@@ -42,7 +43,7 @@ def _as_ingest_writes_it(address: Address) -> str:
     return str(address)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     st.one_of(st.ip_addresses(), NEAR_EDGES, st.builds(ipaddress.IPv6Address, st.integers(0xFFFF << 32, (1 << 48) - 1)))
 )

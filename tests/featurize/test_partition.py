@@ -28,6 +28,7 @@ from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.runtime.wire.messages import read, write
 from tests.contracts.facts import at, flows_facts
+from tests.examples import examples
 from tests.featurize.flows import SECOND, START_US, batch, by_position, flow_rows, saved_again
 
 
@@ -93,7 +94,7 @@ def test_an_end_of_a_sensor_never_heard_of() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.booleans(), st.sampled_from([0, 2 * SECOND]))
 def test_sensors_do_not_touch_each_other(
     rows: list[dict[str, Any]], cuts: list[int], saved: bool, stitch_us: int
@@ -268,7 +269,7 @@ def test_a_sensor_that_sends_again_in_the_message_in_which_it_expired_starts_ane
 
 @pytest.mark.slow
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0.0, 3.0)), min_size=1, max_size=25), st.data())
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_who_is_forgotten_does_not_depend_on_how_the_log_was_cut(
     flows: list[tuple[str, float]], data: st.DataObject
 ) -> None:
@@ -297,7 +298,7 @@ def test_who_is_forgotten_does_not_depend_on_how_the_log_was_cut(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 40)), min_size=1, max_size=12),
     st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), min_size=1, max_size=3, unique_by=lambda mark: mark[0]),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_marks_of_one_message_are_as_one_after_the_other(
     flows: list[tuple[str, int]], marks: list[tuple[str, bool]]
 ) -> None:

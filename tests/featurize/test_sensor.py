@@ -16,6 +16,7 @@ from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import ORDINARY
 from pipeline.featurize.windows.tables import EVICTED
 from schemas.fields import arrow_schema
+from tests.examples import examples
 from tests.featurize.flows import SECOND, batch, by_position, flow_rows, matrix_of
 
 
@@ -35,7 +36,7 @@ def _cut(
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(flow_rows(most=60), st.lists(st.integers(0, 60), max_size=5), st.integers(0, 3), st.booleans())
 def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], lateness_s: int, saved: bool) -> None:
     whole = featurize_file_rows(batch(rows), lateness_s * SECOND)
@@ -50,7 +51,7 @@ def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], latene
     assert on_time == whole.column("raw_offset").to_pylist()[: len(on_time)]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(flow_rows(), st.integers(0, 40))
 def test_equal_states_have_equal_bytes(rows: list[dict[str, Any]], cut: int) -> None:
     """However the state came to be: in one batch, in two, or through a restart in between."""
@@ -62,7 +63,7 @@ def test_equal_states_have_equal_bytes(rows: list[dict[str, Any]], cut: int) -> 
     assert snapshot(restore(snapshot(state))) == snapshot(state)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(flow_rows())
 def test_features_are_finite_and_not_negative(rows: list[dict[str, Any]]) -> None:
     got = featurize_file_rows(batch(rows), SECOND)
@@ -73,7 +74,7 @@ def test_features_are_finite_and_not_negative(rows: list[dict[str, Any]]) -> Non
     assert np.isfinite(values).all() and (values >= 0).all() and (values <= np.float32(LARGEST)).all()
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(flow_rows())
 def test_the_flows_pass_through_unchanged(rows: list[dict[str, Any]]) -> None:
     flows = batch(rows)
@@ -86,7 +87,7 @@ def test_the_flows_pass_through_unchanged(rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(flow_rows(most=40), flow_rows(most=20), st.integers(0, 40), st.integers(0, 3))
 def test_a_tick_releases_what_waits_wherever_the_log_is_cut(
     before: list[dict[str, Any]], after: list[dict[str, Any]], cut: int, lateness_s: int
@@ -115,7 +116,7 @@ def test_a_tick_releases_what_waits_wherever_the_log_is_cut(
     assert run([], 2) == once, "a tick more changes nothing"
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.25, 1.0]), min_size=1, max_size=30), st.lists(st.integers(0, 30), max_size=4))
 def test_in_order_and_without_lateness_only_the_newest_end_waits(gaps: list[float], cuts: list[int]) -> None:
     """A row leaves with the message that brings one of a later end; the last one with a tick."""
@@ -192,7 +193,7 @@ def _crowd(flows: int, seed: int) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(0, 2**32), st.lists(st.integers(0, 400), max_size=5), st.booleans())
 def test_cuts_change_nothing_when_tables_overflow(seed: int, cuts: list[int], saved: bool) -> None:
     rows = _crowd(400, seed)
@@ -210,7 +211,7 @@ def test_tables_stay_within_their_bounds_and_count_what_they_lose() -> None:
     assert counts.min() >= 0 and counts.sum() == 40
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(flow_rows(), st.lists(st.integers(0, 40), max_size=4), st.integers(1, 10))
 def test_cuts_change_nothing_when_too_many_wait(rows: list[dict[str, Any]], cuts: list[int], most: int) -> None:
     flows, results = batch(rows), []

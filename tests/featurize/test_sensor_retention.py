@@ -16,6 +16,7 @@ from pipeline.featurize import sensor_retention
 from pipeline.featurize.partition import PartitionState, advance_partition, phases
 from pipeline.featurize.snapshot import snapshot
 from tests.contracts.facts import flows_facts
+from tests.examples import examples
 from tests.featurize.baseline.plant import CONTROLLERS, QUICK, columns_of, poll, polls
 from tests.featurize.flows import SECOND, START_US, batch, by_position, saved_again
 
@@ -120,7 +121,7 @@ def test_those_who_had_not_learnt_make_way_and_then_those_who_have_been_idle_for
     ),
     st.lists(st.integers(1, 40), min_size=1, max_size=6),
 )
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 def test_whose_baseline_is_forgotten_does_not_depend_on_how_the_log_was_cut(
     steps: list[tuple[str, float]], cuts: list[int]
 ) -> None:

@@ -11,6 +11,7 @@ from pipeline.featurize import snapshot as module
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.sensor import SensorState, advance
 from pipeline.featurize.snapshot import restore, snapshot
+from tests.examples import examples
 from tests.featurize.flows import batch
 
 ROWS = [{"at": number / 3, "dst_addr": f"10.0.0.{number % 7}"} for number in range(40)]
@@ -35,7 +36,7 @@ def test_another_feature_set_is_refused_by_both_names(saved: bytes) -> None:
         restore(_sealed(body))
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.data())
 def test_a_changed_byte_is_refused(data: st.DataObject) -> None:
     whole = snapshot(SensorState.empty())

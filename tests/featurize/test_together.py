@@ -19,6 +19,7 @@ from pipeline.featurize.partition import (
 from pipeline.featurize.snapshot import snapshot as snapshot_sensor
 from pipeline.runtime.wire.messages import read, write
 from tests.contracts.facts import at, flows_facts
+from tests.examples import examples
 from tests.featurize.flows import SECOND, batch, flow_rows
 
 PARTITIONS = 3
@@ -51,7 +52,7 @@ def _saved(state: PartitionState) -> list[object]:
 
 
 @pytest.mark.slow
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(flow_rows(), min_size=PARTITIONS, max_size=PARTITIONS),
     st.lists(st.integers(1, 7), min_size=PARTITIONS, max_size=PARTITIONS),

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.contracts.raw import ICSFLOW_CSV, SURICATA_JSON, ZEEK_JSON, ZEEK_TSV
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.formats.icsflow import COLUMNS as ICSFLOW_COLUMNS
+from tests.examples import examples
 from tests.ingest import oracle
 from tests.ingest.exporter_oracle import community_id
 from tests.ingest.records import (
@@ -87,7 +88,7 @@ def several(records: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[lis
 
 @pytest.mark.slow
 @given(several(odd_records(ZEEK, ZEEK_FIELDS)))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_zeek_json(records: list[dict[str, Any]]) -> None:
     lines = [json.dumps(record, ensure_ascii=False).encode("utf-8", "surrogatepass") for record in records]
     agree([oracle.parse_json(line) for line in lines], decode(lines, ZEEK_JSON), oracle.zeek)
@@ -96,7 +97,7 @@ def test_zeek_json(records: list[dict[str, Any]]) -> None:
 @pytest.mark.slow
 @given(several(odd_records(EVE, EVE_FIELDS)))
 @example([{**EVE, "flow": {**EVE["flow"], "start": None, "end": ":"}}])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_suricata_json(records: list[dict[str, Any]]) -> None:
     lines = [json.dumps(record).encode() for record in records]
     agree([oracle.parse_json(line) for line in lines], decode(lines, SURICATA_JSON), oracle.suricata)
@@ -104,7 +105,7 @@ def test_suricata_json(records: list[dict[str, Any]]) -> None:
 
 @pytest.mark.slow
 @given(several(odd_records(ZEEK, {name: st.one_of(BARE, kind.map(str)) for name, kind in ZEEK_FIELDS.items()})))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_zeek_tsv(records: list[dict[str, Any]]) -> None:
     columns = [*ZEEK, *(name for name in ZEEK_FIELDS if name not in ZEEK), "last"]
     rows = [fitting({name: str(value) for name, value in record.items()}) for record in records]
@@ -116,7 +117,7 @@ def test_zeek_tsv(records: list[dict[str, Any]]) -> None:
 @pytest.mark.slow
 @given(several(odd_records(ICSFLOW, CSV_FIELDS)))
 @example([{**{name: value for name, value in ICSFLOW.items() if name != "start"}, "end": ":"}])
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_icsflow_csv(records: list[dict[str, Any]]) -> None:
     columns = [*ICSFLOW, "last"]
     rows = [fitting({name: str(value) for name, value in record.items()}) for record in records]
@@ -141,7 +142,7 @@ def fitting(cells: dict[str, str]) -> dict[str, str]:
     st.integers(1, 5),
     st.sampled_from([b"\n", b"\r\n", b"\n\n", b"\n \n"]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_what_a_record_becomes_does_not_depend_on_its_neighbours(
     records: list[dict[str, Any]], pack: int, newline: bytes
 ) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pipeline.contracts.raw import SURICATA_JSON, ZEEK_JSON
 from pipeline.ingest.community_id import community_ids
 from schemas.fields import load
+from tests.examples import examples
 from tests.ingest import exporter_oracle
 from tests.ingest.records import EVE, ZEEK, flow_of
 
@@ -68,7 +69,7 @@ ROWS = st.one_of(st.tuples(FOURS, FOURS), st.tuples(SIXES, SIXES)).flatmap(
 
 @pytest.mark.slow
 @given(st.lists(ROWS, min_size=1, max_size=40))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_against_hashlib(rows: list[dict[str, Any]]) -> None:
     assert ids(rows) == [exporter_oracle.community_id(row) for row in rows]
 

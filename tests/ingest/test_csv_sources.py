@@ -18,6 +18,7 @@ from pipeline.ingest.files.reading import read_records, read_source
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.formats.registry import FORMATS
 from schemas.sources import source_of
+from tests.examples import examples
 from tests.ingest import csv_oracle
 from tests.ingest.csv_records import (
     ARGUS,
@@ -102,7 +103,7 @@ def row_of(record: dict[str, str], content_type: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @given(data=st.data())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_against_the_plain_decoders(case: str, data: st.DataObject) -> None:
     content_type, record, judge = CASES[case]
     records = data.draw(odd(record))

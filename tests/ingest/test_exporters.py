@@ -16,6 +16,7 @@ from pipeline.ingest.formats import exporter, nfdump_csv
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.scan.json_array import split_objects
 from schemas.sources import source_of
+from tests.examples import examples
 from tests.ingest import exporter_oracle, oracle
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
 from tests.ingest.files.test_files import decoded, written
@@ -107,7 +108,7 @@ def odd(content_type: str) -> st.SearchStrategy[list[dict[str, Any]]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("content_type", RECORDS)
 @given(data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_against_the_plain_decoders(content_type: str, data: st.DataObject) -> None:
     records = data.draw(odd(content_type))
     lines = [json.dumps(record).encode() for record in records]

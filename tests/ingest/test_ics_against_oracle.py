@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.contracts.raw import SURICATA_JSON, ZEEK_ICS_LOGS
+from tests.examples import examples
 from tests.ingest import ics_oracle, oracle
 from tests.ingest.ics_records import BASE, EVE_DNP3, EVE_MODBUS, OWN_FIELDS, RECORDS, odd, odd_inside
 from tests.ingest.records import EVE, decode
@@ -22,7 +23,7 @@ def test_every_log_has_an_oracle_and_a_record() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("log", ZEEK_ICS_LOGS)
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_zeek_json(log: str, data: st.DataObject) -> None:
     records = data.draw(several(odd(log)))
     lines = [json.dumps(record).encode() for record in records]
@@ -33,7 +34,7 @@ def test_zeek_json(log: str, data: st.DataObject) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("log", ZEEK_ICS_LOGS)
 @given(data=st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_zeek_tsv(log: str, data: st.DataObject) -> None:
     columns = [*BASE, *OWN_FIELDS[log], "_path", "last"]
     rows = [fitting({name: str(value) for name, value in record.items()}) for record in data.draw(several(odd(log)))]
@@ -49,7 +50,7 @@ def judge(record: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @given(several(st.one_of(odd_inside(EVE_MODBUS), odd_inside(EVE_DNP3), st.just(EVE), st.just({"event_type": "dns"}))))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_suricata_json(records: list[dict[str, Any]]) -> None:
     lines = [json.dumps(record).encode() for record in records]
     agree([oracle.parse_json(line) for line in lines], decode(lines, SURICATA_JSON), judge)
@@ -71,7 +72,7 @@ def test_suricata_json(records: list[dict[str, Any]]) -> None:
     st.lists(st.sampled_from(["need_time", "object_unknown", "config_corrupt", "a\\", "no_func_code_support", ""])),
     st.sampled_from([None, (",", ":"), (" , ", " : ")]),
 )
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_objects_of_dnp3(
     objects: list[dict[str, Any]], indications: list[str], separators: tuple[str, str] | None
 ) -> None:

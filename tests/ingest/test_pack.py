@@ -14,6 +14,7 @@ from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import MAX_MARKS, Packed, pack
 from pipeline.runtime.wire.messages import read, write
+from tests.examples import examples
 from tests.ingest.records import MAX_FUTURE_US, SENT_US, ZEEK
 
 GOOD, BAD = json.dumps(ZEEK).encode(), b"bad"
@@ -45,7 +46,7 @@ def logs(draw: st.DrawFn) -> list[RawMessage]:
 
 @pytest.mark.slow
 @given(logs(), st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_ranges_cover_every_message_once(log: list[RawMessage], flows_rows: int) -> None:
     positions = [
         (raw.partition, raw.offset, index)
@@ -117,7 +118,7 @@ def test_what_messages_state_is_said_where_it_changes() -> None:
     st.lists(st.tuples(st.sampled_from([None, 0, 5, 7]), st.sampled_from("ab"), st.integers(0, 3)), max_size=12),
     st.integers(1, 5),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_of_each_record_can_be_told_what_its_message_states(
     sent: list[tuple[int | None, str, int]], flows_rows: int
 ) -> None:

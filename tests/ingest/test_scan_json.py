@@ -12,6 +12,7 @@ from pipeline.ingest.reasons import DUPLICATE_KEY, NOT_JSON, NOT_UTF8
 from pipeline.ingest.scan.cells import ARRAY, ESCAPED, FALSE, NULL, NUMBER, OBJECT, STRING, TRUE
 from pipeline.ingest.scan.json import key_table, scan_json
 from pipeline.ingest.scan.lines import cut_lines
+from tests.examples import examples
 
 # Some begin alike, some are the same inside another object, some are as long as one, two or three words.
 KEYS = ("a", "ab", "b", "é", 'q"', "id.orig_h", "id.orig_p", "seven_7", "eight__8", "a_key_of_sixteen", "x" * 23)
@@ -73,7 +74,7 @@ def cell(value: Any, separators: tuple[str, str], ascii_only: bool) -> tuple[int
 
 @given(SHAPES, SEPARATORS, st.booleans())
 @example([{"a": 1, "b": {"a": 2}}, {"b": {"a": 2}, "a": 1}, {"a": 1}, {"a": 1, "b": {"b": {}}}], (",", ":"), True)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 def test_cells_are_what_a_plain_reader_finds(
     records: list[dict[str, Any]], separators: tuple[str, str], ascii_only: bool
 ) -> None:
@@ -97,7 +98,7 @@ def damaged(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(damaged())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_each_record_is_judged_by_itself(lines: list[bytes]) -> None:
     together = cells_of(lines)
     assert together == [cells_of([line])[0] for line in lines]

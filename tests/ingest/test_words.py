@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pipeline.ingest.scan.lines import cut_lines, record_ids
 from pipeline.ingest.scan.words import digits_end, plain_end, same_bytes
 from pipeline.runtime.hashing import GOLDEN, mix64
+from tests.examples import examples
 
 WORD = (1 << 64) - 1
 BYTES = st.one_of(st.integers(0, 255), st.sampled_from([0, 31, 32, 33, 34, 35, 47, 48, 57, 58, 91, 92, 93, 127, 128]))
@@ -20,7 +21,7 @@ def first_at(text: bytes, offset: int, ends: Callable[[int], bool]) -> int:
 
 
 @given(TEXTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_ends(text: bytes) -> None:
     array = np.frombuffer(text, np.uint8)
     for offset in range(len(text)):
@@ -32,7 +33,7 @@ def test_ends(text: bytes) -> None:
 
 
 @given(st.lists(st.integers(0, 1), min_size=2, max_size=60).map(bytes), st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_same_bytes(text: bytes, data: st.DataObject) -> None:
     one = data.draw(st.integers(0, len(text) - 2))
     other = data.draw(st.integers(one + 1, len(text) - 1))
@@ -51,6 +52,6 @@ def plain_id(record: bytes) -> int:
 
 
 @given(st.lists(st.text("ab0{}", min_size=1, max_size=40).map(str.encode), min_size=1, max_size=7))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_record_ids(records: list[bytes]) -> None:
     assert record_ids(cut_lines(records)).tolist() == [plain_id(record) for record in records]

@@ -18,6 +18,7 @@ from pipeline.contracts.promotions import PromotionLedger
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
 from schemas.model_manifest import FITTED
+from tests.examples import examples
 from tests.score.small_model import features, small_model
 
 ROWS = 900
@@ -150,7 +151,7 @@ def test_a_suspect_by_its_baseline_has_a_name_only_where_the_class_is_known(cach
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(cuts=st.sets(st.integers(1, ROWS - 1), max_size=6))
 def test_how_rows_come_in_batches_does_not_change_a_bit(cache: ModelCache, cuts: set[int]) -> None:
     whole = judged(features(ROWS), drawn())

@@ -27,6 +27,7 @@ from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
 from pipeline.settings import load_settings
 from tests.contracts.facts import at
+from tests.examples import examples
 from tests.score.small_model import WIDTH, facts, features, small_model
 
 
@@ -115,7 +116,7 @@ def test_a_name_takes_that_the_class_is_known_and_that_no_field_contradicts_it(t
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.lists(st.integers(0, 1300), max_size=5))
 def test_a_row_gets_the_same_bits_for_any_split(cache: ModelCache, cuts: list[int]) -> None:
     whole = features(1300)

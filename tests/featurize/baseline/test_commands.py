@@ -24,6 +24,7 @@ from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.featurize.snapshot import snapshot
 from pipeline.featurize.windows.tables import USED
 from tests.contracts.facts import flows_facts
+from tests.examples import examples
 from tests.featurize.baseline.plant import (
     CONTROLLERS,
     LATENESS_US,
@@ -123,13 +124,13 @@ def consistent(baseline: Baseline) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(lives(), st.dictionaries(st.integers(0, 400), COMMANDS, max_size=6), st.lists(st.integers(0, 400), max_size=6))
 def test_commands_at_any_place_and_cuts_and_restarts(rows: Rows, asked: Commands, cuts: list[int]) -> None:
     same(Life(rows, asked, cuts, saved=True), Life(rows, asked))
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(lives(most=120), st.dictionaries(st.integers(0, 120), COMMANDS, max_size=3), st.integers(0, 120))
 def test_a_restart_around_commands_changes_nothing(rows: Rows, asked: Commands, cut: int) -> None:
     same(Life(rows, asked, [cut], saved=True), Life(rows, asked))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pipeline.featurize.baseline.coordinates import MOST_STEPS, STEPS, WIDTH, grid, points_of
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.flow_features import LARGEST
+from tests.examples import examples
 from tests.featurize.flows import flow_rows, matrix_of
 
 LOG = [bool(is_log) for is_log in grid().is_log]
@@ -35,7 +36,7 @@ def _rows(*rows: npt.ArrayLike) -> npt.NDArray[np.int8]:
     return points_of(np.array(rows, np.float32).reshape(len(rows), FEATURES))
 
 
-@settings(max_examples=60)
+@settings(max_examples=examples(60))
 @given(st.lists(st.floats(-(2.0**60), 2.0**60, width=32, allow_subnormal=False), min_size=FEATURES, max_size=FEATURES))
 def test_steps_are_those_of_plain_arithmetic(values: list[float]) -> None:
     [point] = _rows(values)
@@ -43,7 +44,7 @@ def test_steps_are_those_of_plain_arithmetic(values: list[float]) -> None:
     assert not point[FEATURES:].any() and len(point) == WIDTH
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(
     st.floats(width=32, allow_nan=False, allow_subnormal=False),
     st.floats(width=32, allow_nan=False, allow_subnormal=False),
@@ -61,7 +62,7 @@ def test_whatever_a_feature_is_its_steps_are_within_six_deviations(value: float)
         assert set(np.abs(point).tolist()) == {MOST_STEPS}, "not a number is the lowest or the highest, everywhere"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(flow_rows())
 def test_a_point_does_not_depend_on_the_rows_beside_it(rows: list[dict[str, object]]) -> None:
     from pipeline.featurize.sensor import featurize_file_rows

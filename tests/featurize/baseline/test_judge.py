@@ -14,6 +14,7 @@ from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.feature_sets import FEATURE_SETS
 from pipeline.featurize.sensor import SensorInput, SensorState, advance_sensors
 from pipeline.featurize.snapshot import snapshot
+from tests.examples import examples
 from tests.featurize.baseline.plant import LATENESS_US, QUICK, columns_of, lived, lives, poll, polls
 from tests.featurize.flows import batch
 
@@ -22,13 +23,13 @@ PHASE = COLUMNS.index("phase")
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(lives(), CUTS, st.booleans())
 def test_cuts_and_restarts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], saved: bool) -> None:
     assert lived(rows, cuts, saved) == lived(rows)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(lives(most=120), st.integers(0, 120))
 def test_a_restart_between_two_batches_changes_nothing(rows: list[dict[str, Any]], cut: int) -> None:
     assert lived(rows, [cut], saved=True) == lived(rows)
@@ -41,7 +42,7 @@ def test_a_restart_after_every_flow_changes_nothing() -> None:
     assert lived(rows, range(len(rows)), saved=True) == whole
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.lists(lives(most=80), min_size=2, max_size=4), st.integers(0, 2**32))
 def test_sensors_in_one_batch_are_judged_as_alone(of_sensors: list[list[dict[str, Any]]], seed: int) -> None:
     numbers = np.repeat(np.arange(len(of_sensors)), [len(rows) for rows in of_sensors])

@@ -27,6 +27,7 @@ from pipeline.featurize.baseline.kinds import (
     squares,
 )
 from pipeline.featurize.baseline.recurrence import BLOCKS, CELLS, USUAL
+from tests.examples import examples
 
 
 def _points(count: int, seed: int, reach: int = MOST_STEPS) -> npt.NDArray[np.int8]:
@@ -45,7 +46,7 @@ def _sum(one: npt.NDArray[np.int8], other: npt.NDArray[np.int8]) -> int:
     return int(((one.astype(np.int64) - other.astype(np.int64)) ** 2).sum())
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 2**32), st.sampled_from([0, 1, 5, MOST_STEPS]))
 def test_a_distance_is_that_of_plain_arithmetic(seed: int, reach: int) -> None:
     points = _points(5, seed, reach)
@@ -59,7 +60,7 @@ def test_the_farthest_points_do_not_overflow() -> None:
     assert squares(points, 0, points[1]) == WIDTH * (2 * MOST_STEPS) ** 2 < FAR
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(st.integers(0, 2**32), st.integers(0, 20), st.integers(-1, 20))
 def test_the_nearest_usual_kind_is_found_wherever_the_search_begins(seed: int, usual: int, last: int) -> None:
     points = _points(20, seed, 30)

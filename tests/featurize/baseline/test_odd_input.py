@@ -11,6 +11,7 @@ from pipeline.contracts.baseline import Evidence, Phase
 from pipeline.featurize.baseline.judge import COLUMNS, SensorBaseline, judge
 from pipeline.featurize.baseline.sensor_baseline import no_baseline
 from pipeline.featurize.feature_set import FEATURE_SET
+from tests.examples import examples
 from tests.featurize.baseline.plant import (
     MONTH_S,
     QUICK,
@@ -26,7 +27,7 @@ from tests.featurize.flows import NOBODY, batch, flow_rows
 PHASE, EVIDENCE, STRANGENESS = (COLUMNS.index(name) for name in ("phase", "evidence", "strangeness"))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(flow_rows(most=60, span_s=900.0), st.lists(st.integers(0, 60), max_size=4), st.booleans())
 def test_extreme_values_nulls_and_ties(rows: list[dict[str, Any]], cuts: list[int], saved: bool) -> None:
     whole = lived(rows)
@@ -34,7 +35,7 @@ def test_extreme_values_nulls_and_ties(rows: list[dict[str, Any]], cuts: list[in
     assert len(whole[0]) == len(rows)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(flow_rows(most=40, span_s=60.0))
 def test_extreme_values_at_a_sensor_that_is_anchored(rows: list[dict[str, Any]]) -> None:
     odd = [{**row, "at": 400.0 + row["at"]} for row in rows]

@@ -27,6 +27,7 @@ from pipeline.featurize.baseline.phases import (
 )
 from pipeline.featurize.baseline.relations import no_relations
 from schemas.learning import Learning
+from tests.examples import examples
 from tests.featurize.baseline.plant import QUICK, advanced, columns_of, lived, poll, polls, state_after
 from tests.featurize.flows import SECOND, START_US, batch
 
@@ -76,7 +77,7 @@ def test_a_few_flows_are_not_enough_however_long_they_last() -> None:
     assert Phase.ANCHORED in _begins(polls((LEAST_ROWS + 2) * 60.0, every_s=60.0))
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.tuples(st.integers(1, 1_000), st.integers(0, 100)), min_size=1, max_size=60))
 def test_a_sensor_is_known_where_the_median_of_the_last_blocks_is_calm(figures: list[tuple[int, int]]) -> None:
     blocks = no_blocks()
@@ -89,7 +90,7 @@ def test_a_sensor_is_known_where_the_median_of_the_last_blocks_is_calm(figures: 
             assert not is_known(blocks, len(figures), is_long)
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(st.lists(st.floats(0, 6), min_size=1, max_size=HISTORY), st.integers(1, 200))
 def test_nobody_pushes_the_bound_beyond_its_ends(seconds: list[float], closed: int) -> None:
     """Whatever the blocks' second greatest distances are, one nobody has measured among them."""

@@ -18,12 +18,13 @@ from pipeline.featurize.ordering.buffer import (
 )
 from pipeline.featurize.partition import TIGHTEN_EVERY, PartitionState, advance_partition
 from tests.contracts.facts import flows_facts
+from tests.examples import examples
 from tests.featurize.flows import SECOND, batch
 
 _FLOWS = batch([{"src_port": number, "dst_addr": f"10.0.0.{number % 250}"} for number in range(300)])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.integers(0, 100), min_size=1, max_size=4), st.lists(st.integers(0, 10_000), max_size=200))
 def test_gathered_rows_are_those_of_the_batches_side_by_side(sizes: list[int], wanted: list[int]) -> None:
     cuts = np.cumsum([0, *sizes]) % 200

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.featurize.ordering.merge_ics import COUNTS, MAX_LISTED, merge_ics
 from pipeline.featurize.sensor import featurize_file_rows
+from tests.examples import examples
 from tests.featurize.flows import SECOND, batch
 
 MOST = 2**32 - 1
@@ -29,7 +30,7 @@ def said(pick: random.Random) -> dict[str, Any]:
     return row
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.integers(0, 2**32), st.integers(1, 5), st.integers(0, 30))
 def test_all_that_is_said_is_added_up(seed: int, flows: int, records: int) -> None:
     pick = random.Random(seed)

@@ -15,6 +15,7 @@ from pipeline.featurize.ordering.pairing import Kinds, group, kinds_of
 from pipeline.featurize.ordering.reorder import in_event_order
 from pipeline.featurize.sensor import SensorState, advance, featurize_file_rows
 from pipeline.featurize.snapshot import restore, snapshot
+from tests.examples import examples
 from tests.featurize.flows import SECOND, START_US, batch
 
 WINDOW_US = 2 * SECOND
@@ -98,7 +99,7 @@ def plain(rows: list[dict[str, Any]], max_between: int) -> list[list[int]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(rows_of_a_sensor(), st.sampled_from([1, 3, 65_536]))
 def test_groups_are_those_of_a_plain_loop(rows: list[dict[str, Any]], max_between: int) -> None:
     flows = batch(rows)
@@ -150,7 +151,7 @@ def run(
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(rows_of_a_sensor(), st.lists(st.integers(0, 50), max_size=6), st.integers(0, 3), st.booleans())
 def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], lateness_s: int, saved: bool) -> None:
     """Not which halves meet, nor the order in which flows are released, their features, or what late ones see."""
@@ -158,7 +159,7 @@ def test_cuts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], latene
 
 
 @pytest.mark.slow
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(rows_of_a_sensor(), st.integers(0, 3))
 def test_every_record_is_released_once_and_in_event_time_order(rows: list[dict[str, Any]], lateness_s: int) -> None:
     got = featurize_file_rows(batch(rows), lateness_s * SECOND, 7, WINDOW_US)

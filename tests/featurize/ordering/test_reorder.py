@@ -11,6 +11,7 @@ from pipeline.contracts.lateness import UNSTATED_US
 from pipeline.featurize.ordering.buffer import keys_of
 from pipeline.featurize.ordering.clocks import LATEST, NO_WATERMARK, Clock, clocks_of
 from pipeline.featurize.ordering.reorder import MAX_WAITING, Order, Sensors, reorder
+from tests.examples import examples
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows
 
@@ -55,7 +56,7 @@ def test_the_end_releases_everything() -> None:
     assert _offsets(order.released) == [1, 2, 0] and len(order.waiting) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(flow_rows(), st.integers(0, 4), st.integers(1, 45))
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]], lateness_s: int, max_waiting: int) -> None:
     flows = batch(rows)

@@ -19,6 +19,7 @@ from pipeline.featurize.windows.calendars import ORDINARY, Calendars
 from pipeline.settings import load_settings
 from schemas.calendars import Calendar
 from tests.contracts.facts import flows_facts
+from tests.examples import examples
 from tests.featurize.flows import SECOND, START_US, batch, flow_rows, matrix_of, saved_again
 
 NIGHT = {"name": "night", "zone": "Europe/Stockholm", "days": ["fri", "sat"], "hours": ["22:00", "06:00"]}
@@ -81,7 +82,7 @@ def test_a_calendar_knows_its_own_flows_and_no_others(name: str) -> None:
         assert np.array_equal(matrix[of == number], matrix_of(featurize_file_rows(alone, feature_set=feature_set)))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(flow_rows(), st.lists(st.integers(1, 40), max_size=4), st.sampled_from(["forebay-ics-1", "full"]))
 def test_cuts_and_restarts_change_nothing(rows: list[dict[str, Any]], cuts: list[int], name: str) -> None:
     feature_set, flows = named(name), batch(rows)

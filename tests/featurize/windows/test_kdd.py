@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from pipeline.featurize.feature_set import COUNT, FEATURE_SET, TIME
 from pipeline.featurize.sensor import featurize_file_rows
+from tests.examples import examples
 from tests.featurize import oracle
 from tests.featurize.flows import batch, flow_rows, matrix_of
 
@@ -30,7 +31,7 @@ def _expected(rows: list[dict[str, Any]], lateness_us: int) -> dict[int, list[fl
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
     for lateness_us in (0, 1_500_000):
@@ -59,7 +60,7 @@ def test_rings_longer_than_their_window() -> None:
         np.testing.assert_allclose(got[offset], values, rtol=1e-6, err_msg=str(offset))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_identities_of_nsl_kdd(rows: list[dict[str, Any]]) -> None:
     for n, m, *rates in (window for row in _table(rows, 0).values() for window in (row[:9], row[9:18])):

@@ -13,6 +13,7 @@ from pipeline.featurize.feature_sets import EXTRACTOR, KDD_NAMES, NSL, ONLINE
 from pipeline.featurize.sensor import featurize_file_rows
 from pipeline.featurize.windows.kdd_modes import two_decimals
 from pipeline.featurize.windows.kdd_services import NAMES, extractor_services
+from tests.examples import examples
 from tests.featurize import oracle
 from tests.featurize.flows import batch, flow_rows, matrix_of
 from tests.real_records import FOLDER, needs
@@ -39,7 +40,7 @@ def _many(seed: int, count: int = 700) -> list[dict[str, Any]]:
     ]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_online_is_what_the_first_set_computes(rows: list[dict[str, Any]]) -> None:
     first = _table(rows, FEATURE_SET, 1_500_000)
@@ -49,7 +50,7 @@ def test_online_is_what_the_first_set_computes(rows: list[dict[str, Any]]) -> No
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_extractor_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
     for lateness_us in (0, 1_500_000):
@@ -74,7 +75,7 @@ def test_the_extractor_evicts_after_computing() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_nsl_agrees_with_its_oracle(rows: list[dict[str, Any]]) -> None:
     expected, got = oracle.nsl(batch(rows).to_pylist()), _table(rows, NSL)
@@ -120,7 +121,7 @@ def test_the_real_nsl_kdd_obeys_the_identities() -> None:
         _nsl_identities(columns, serror, np.isin(flag, sorted(oracle.RERRORS)).astype(float))
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_ours_obeys_them_too(rows: list[dict[str, Any]]) -> None:
     flows = {flow["raw_offset"]: flow for flow in batch(rows).to_pylist()}
@@ -131,7 +132,7 @@ def test_ours_obeys_them_too(rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows())
 def test_rates_are_rates_and_overlaps_no_larger_than_either(rows: list[dict[str, Any]]) -> None:
     for feature_set in (ONLINE, EXTRACTOR, NSL):

@@ -14,6 +14,7 @@ from pipeline.featurize.sensor import SensorState, advance, featurize_file_rows
 from pipeline.featurize.snapshot import restore, snapshot
 from pipeline.featurize.windows.ot import OT_FEATURES
 from pipeline.featurize.windows.ot_set import FULL, OT
+from tests.examples import examples
 from tests.featurize import oracle
 from tests.featurize.flows import SECOND, batch, by_position, flow_rows, matrix_of
 from tests.featurize.ot_oracle import Ot
@@ -52,7 +53,7 @@ def test_names_and_definitions_are_complete() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(flow_rows(span_s=100.0))
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
     rows = _industrial(rows, len(rows))
@@ -68,7 +69,7 @@ def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(flow_rows(span_s=60.0))
 def test_the_first_75_are_those_of_the_first_set(rows: list[dict[str, Any]]) -> None:
     """Guarded tables differ from plain ones only once they are full."""
@@ -79,7 +80,7 @@ def test_the_first_75_are_those_of_the_first_set(rows: list[dict[str, Any]]) -> 
 
 
 @pytest.mark.slow
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(flow_rows(span_s=30.0))
 def test_cuts_and_saved_state_change_nothing(rows: list[dict[str, Any]]) -> None:
     flows = batch(_industrial(rows, 1))

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 
 from pipeline.featurize.feature_set import FEATURE_SET, HOST, PAIR
 from pipeline.featurize.sensor import featurize_file_rows
+from tests.examples import examples
 from tests.featurize import oracle
 from tests.featurize.flows import GROUPS, MACS, NOBODY, batch, flow_rows, matrix_of
 
@@ -24,7 +25,7 @@ def _named(rows: list[dict[str, Any]], *names: str) -> list[list[float]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(flow_rows(span_s=100.0))
 def test_agrees_with_the_oracle(rows: list[dict[str, Any]]) -> None:
     got = featurize_file_rows(batch(rows), 10_000_000)

@@ -13,6 +13,7 @@ from models.igan.arrays import NetworkArrays
 from models.igan.distances import Closeness, Distance
 from models.igan.views import attack_odds, class_probability
 from models.rows import Floats, Ints
+from tests.examples import examples
 from tests.models.igan import oracle
 from tests.models.igan.random_network import tensors
 
@@ -108,7 +109,7 @@ def splits(count: int) -> st.SearchStrategy[list[int]]:
     return st.lists(st.integers(0, count), max_size=6).map(lambda cuts: sorted({0, count, *cuts}))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.sampled_from(["plant", "table", "numbers only"]), st.integers(0, 2**32 - 1), splits(150))
 def test_a_row_has_the_same_bits_however_rows_are_split(shape: str, seed: int, cuts: list[int]) -> None:
     arrays = network(shape)
@@ -127,7 +128,7 @@ def test_a_row_has_the_same_bits_however_rows_are_split(shape: str, seed: int, c
         assert np.array_equal(whole.view(np.int32), np.concatenate(pieces).view(np.int32))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_a_row_has_the_same_bits_whatever_its_neighbours(seed: int) -> None:
     arrays = network("table")

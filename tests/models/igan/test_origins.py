@@ -14,6 +14,7 @@ from models.igan.odds import Odds, OddsConfig
 from models.igan.origin import Origin
 from models.igan.origins import Origins
 from models.rows import Doubles, Floats
+from tests.examples import examples
 
 FEATURES = 21
 
@@ -45,7 +46,7 @@ def bits(origins: Origins, z: Floats, margin: Floats, number: list[int]) -> list
 
 
 @pytest.mark.parametrize("closeness", [False, True])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(number=st.lists(st.integers(0, 11), min_size=1, max_size=150), seed=st.integers(0, 2**32 - 1))
 def test_a_row_gets_the_bits_of_its_own_calibration_whatever_others_stand_beside_it(
     closeness: bool, number: list[int], seed: int
@@ -69,7 +70,7 @@ def ascending_parts(draw: st.DrawFn) -> list[list[float]]:
     return [sorted(part) for part in parts]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(ascending_parts(), st.lists(st.floats(width=32), max_size=20), st.integers(0, 2**32 - 1))
 def test_looking_up_in_many_is_what_numpy_finds_in_each(parts: list[list[float]], more: list[float], seed: int) -> None:
     random = np.random.default_rng(seed)

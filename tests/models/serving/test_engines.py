@@ -32,6 +32,7 @@ from pipeline.runtime.wire.batches import matrix, matrix_column
 from pipeline.settings import load_settings
 from pipeline.tools.offline.training_rows import Span, read_labels, read_rows
 from tests.contract.tree import ROOT
+from tests.examples import examples
 from tests.models import tiny
 
 ON_THE_CPU = ("kernel", "torch", "onnx")
@@ -118,7 +119,7 @@ def test_of_tiles_a_row_has_its_bits_by_where_it_lies_and_whatever_lies_beside_i
 
 
 @pytest.mark.slow
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(st.integers(1, 2 * BIGGEST + 5), st.integers(0, 99))
 def test_torchs_ring_gives_every_row_its_own_scores(count: int, seed: int) -> None:
     """Whatever lay in a slot before."""

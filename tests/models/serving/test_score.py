@@ -14,6 +14,7 @@ from models.serving.kernel_engine import KernelEngine
 from models.serving.score import Scorer
 from models.serving.scored import Scored
 from tests.contract.tree import ROOT
+from tests.examples import examples
 from tests.models import tiny
 
 ROWS_AT_ONCE = KernelEngine.rows_at_once
@@ -30,7 +31,7 @@ def score(scorer: Scorer, matrix: np.ndarray, origin: np.ndarray) -> Scored:
 
 
 @pytest.mark.slow
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(st.integers(0, ROWS_AT_ONCE + 300), max_size=6))
 def test_a_rows_bits_do_not_depend_on_the_split(cuts: list[int]) -> None:
     scorer = Scorer(tiny.model(), "cpu")

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from models.igan.distances import Closeness, Distance
 from models.serving.torch_forward import TorchForward
+from tests.examples import examples
 from tests.models.igan.test_kernel import SHAPES, SIZES, forward, network, rows
 
 ATOL = 1e-4
@@ -22,7 +23,7 @@ def view_of(kind: str, features: int, seed: int) -> Distance | Closeness:
     )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.sampled_from(sorted(SHAPES)),
     st.sampled_from(["distance", "closeness"]),

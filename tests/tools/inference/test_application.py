@@ -18,6 +18,7 @@ from pipeline.tools.inference.application import JSON_BYTES
 from pipeline.tools.inference.documents import ARROW
 from pipeline.tools.inference.guard import Guard, Guarded
 from pipeline.tools.inference.scoring_service import ScoringService
+from tests.examples import examples
 from tests.models import tiny
 from tests.tools.inference.arrow import batch_of, stream
 from tests.tools.inference.server import HOSTS, client_of, service, unheard
@@ -121,7 +122,7 @@ def test_bytes_in_and_out_are_the_same_scores(client: TestClient) -> None:
 floats = st.floats(width=32, allow_nan=False, allow_infinity=False)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
 @given(st.lists(st.lists(floats, min_size=6, max_size=6), min_size=1, max_size=12), st.booleans())
 def test_json_bytes_and_arrow_get_the_same_bits(client: TestClient, values: list[list[float]], named: bool) -> None:
     rows = np.array(values, np.float32)

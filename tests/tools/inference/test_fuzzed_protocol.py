@@ -17,6 +17,7 @@ from pipeline.tools.inference.application import application
 from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.documents import ARROW, MODEL_NAME
 from pipeline.tools.inference.guard import Guarded
+from tests.examples import examples
 from tests.models import tiny
 from tests.tools.inference.arrow import batch_of, stream
 from tests.tools.inference.server import HOSTS, service, unheard
@@ -53,7 +54,10 @@ def test_the_description_has_every_route() -> None:
 @pytest.mark.filterwarnings("ignore")
 @described.parametrize()
 @settings(
-    max_examples=10, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck)
+    max_examples=examples(10),
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
 )
 def test_no_request_breaks_it(case: Any) -> None:
     if len(case.path_parameters.get("name", "")) % 2:  # else nearly no request would get as far as the model

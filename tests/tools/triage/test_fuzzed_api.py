@@ -17,6 +17,7 @@ from schemathesis.specs.openapi.checks import (
 from pipeline.tools.triage.app import Page, application
 from pipeline.tools.triage.sessions import LocalUser
 from pipeline.tools.triage.single_sign_on import PREFIX
+from tests.examples import examples
 from tests.tools.triage.pages import ADDRESS, store_of
 from tests.tools.triage.test_judgements import seen
 
@@ -38,7 +39,10 @@ def test_the_description_has_every_route() -> None:
 @pytest.mark.filterwarnings("ignore")
 @described.parametrize()
 @settings(
-    max_examples=10, deadline=None, phases=(Phase.explicit, Phase.generate), suppress_health_check=list(HealthCheck)
+    max_examples=examples(10),
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
 )
 def test_no_request_breaks_it(case: Any) -> None:
     session = PAGE.sessions.of(None)

@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 
 from pipeline.tools.triage.incident_list import Filter
 from pipeline.tools.triage.incident_times import MAX_BUCKETS, WIDTHS_US, over_time
+from tests.examples import examples
 from tests.tools.triage.pages import alert, client_of, store_of
 
 YEAR_US = 366 * 86_400_000_000
 TIMES = st.lists(st.integers(0, 40 * YEAR_US), max_size=8)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
 @given(times=TIMES, pages=st.integers(0, 255))
 def test_every_incident_is_counted_once(tmp_path_factory: pytest.TempPathFactory, times: list[int], pages: int) -> None:
     alerts = [

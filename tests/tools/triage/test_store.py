@@ -15,6 +15,7 @@ from pipeline.errors import Failed
 from pipeline.tools.alerts.incidents import documents
 from pipeline.tools.triage.database import Database, open_database
 from pipeline.tools.triage.store import ALERTS, BASELINES, FEEDBACK, Store, TopicMessage
+from tests.examples import examples
 from tests.tools.triage.pages import alert, documents_in, rows_in, store_of
 
 HOSTS = tuple(f"10.0.0.{number}" for number in range(8))
@@ -50,7 +51,7 @@ def messages(topic: str, values: list[Any], start: int = 0) -> list[TopicMessage
     return [TopicMessage(topic, 0, start + at, orjson.dumps(value), 1) for at, value in enumerate(values)]
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(alerts, st.integers(1, 6))
 def test_any_batches_give_the_incidents_of_all_alerts(came: list[Any], size: int) -> None:
     with TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from pipeline.tools.triage.incident_page import incident_in_full
 from pipeline.tools.triage.store import Store
 from pipeline.tools.triage.verdict_rows import incidents_in_reach
 from tests.contracts.verdict_records import MAX_US, given_on
+from tests.examples import examples
 from tests.tools.triage.pages import alert, documents_in, rows_in, store_of
 
 DAY_US = 86_400_000_000
@@ -34,7 +35,7 @@ def judged() -> list[Record]:
     return [first, attack, undo_record(attack, "bo", 3_000), undo_record(first, "bo", 4_000), verdict(0, "benign")]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.data())
 def test_in_any_order_incidents_say_what_all_at_once_says(data: st.DataObject) -> None:
     verdicts = data.draw(st.lists(st.sampled_from(judged()), unique_by=lambda each: each["id"]))
@@ -114,7 +115,7 @@ def some_verdict(at: int, made: list[Any], given: list[Record], pick: random.Ran
     return given_on(on, "fp", scope=scope, at_us=at, max_severity_id=pick.choice((2, 5)), **times, **of_none)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 2**32))
 def test_of_the_incidents_in_reach_verdicts_say_what_comparing_all_says(seed: int) -> None:
     pick = random.Random(seed)

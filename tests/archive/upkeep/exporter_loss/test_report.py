@@ -31,6 +31,7 @@ from pipeline.tools.cli.archive import app
 from pipeline.tools.replay.history import archived
 from tests.archive import plant
 from tests.archive.plant import EXPORT, T0_US, RawMessage, Record, feed, scored_batch, wire
+from tests.examples import examples
 from tests.featurize.flows import batch
 from tests.featurize.ordering.test_pairing import BACK, THERE, half
 
@@ -83,7 +84,7 @@ def missing_in(exporter: dict[str, Any]) -> set[int]:
 
 
 @given(seed=st.integers(0, 2**32), lost=st.sets(st.integers(1, 58)), cut=st.integers(1, 9))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_exactly_what_was_lost_is_missing(seed: int, lost: set[int], cut: int) -> None:
     """NetFlow 5, with late and rejected records, across the wrap of its numbers."""
     received = [*exported(Random(seed), 60, lost)]

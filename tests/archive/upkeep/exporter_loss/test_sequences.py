@@ -18,6 +18,7 @@ from pipeline.archive.upkeep.exporter_loss.sequences import (
     Sequence,
 )
 from tests.archive.upkeep.exporter_loss import sequence_oracle
+from tests.examples import examples
 
 
 def counted(numbers: list[int], cuts: tuple[int, ...] = ()) -> Sequence:
@@ -155,7 +156,7 @@ def streams(draw: st.DrawFn) -> list[int]:
 @given(numbers=streams(), data=st.data())
 @example(numbers=[*range(3, 12), 4107, 0, 1], data=None)
 @example(numbers=[1, 5000, 9000, 13_000, 9000, 5000, 1, 14_000, 14_001], data=None)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_against_the_plain_rules_however_it_is_cut(numbers: list[int], data: st.DataObject | None) -> None:
     cuts = (
         data.draw(st.lists(st.integers(0, len(numbers)), max_size=6).map(sorted)) if data else (3, 4, len(numbers) - 1)

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from playwright.sync_api import Browser, expect
 
+from tests.examples import examples
 from tests.tools.triage.pages import store_of
 from tests.tools.triage.static.browsing import reading, served
 from tests.tools.triage.static.incidents import shown, uid_of
@@ -42,11 +43,12 @@ def test_hostile_text_is_shown_harmless_everywhere(browser: Browser, tmp_path: P
         assert page.evaluate("document.title") != "taken"
 
 
+@pytest.mark.hypothesis  # its property is within
 def test_no_text_of_any_kind_becomes_more_than_text(browser: Browser, tmp_path: Path) -> None:
     with served(store_of(tmp_path)) as plant, reading(browser, plant.url) as reader:
         page = reader.open()
 
-        @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+        @settings(max_examples=examples(40), suppress_health_check=[HealthCheck.function_scoped_fixture])
         @given(st.text(max_size=60) | st.text("\u202e\u2066\u200b\x1b<>&:javascript", max_size=30))
         def is_text(text: str) -> None:
             kinds, said = page.evaluate(
