@@ -118,31 +118,57 @@ def reorder(
     records
         Gives the columns `pairing.COLUMNS` of the flows at some indices; called only where records are merged.
     """
-    end, count = keys.end_us, sensors.count
-    of = np.concatenate((np.repeat(np.arange(count), waited), np.repeat(np.arange(count), new)))
+    of = np.concatenate((np.repeat(np.arange(sensors.count), waited), np.repeat(np.arange(sensors.count), new)))
     first_new = int(waited.sum())
-    came = _came_after(end, waited, new, stated, sensors, max_waiting)
-    passed_us = came.clocks[:, PASSED]
-    is_late = end[first_new:] < came.watermark_us
-    late, order = first_new + np.flatnonzero(is_late), in_event_order(keys, of)
-    if len(late):
-        order = _without(order, len(end), late)
-    is_due = sensors.flush[of[order]] | (end[order] < passed_us[of[order]])
-    merged = _all_merged(keys, of, order[is_due], late, came.watermark_us[is_late], sensors, passed_us, records)
-    left = order[~is_due]
-    if len(merged.released) < len(order) - len(left):
-        left = _without(order, len(end), merged.released, merged.joining)
-    released_bounds, late_after = _bounds(of[merged.released], count), np.empty(len(late), np.int64)
-    _count_before(merged.end_us, released_bounds, of[late], merged.released_until_us, late_after)
+    came = _came_after(keys.end_us, waited, new, stated, sensors, max_waiting)
+    is_late = keys.end_us[first_new:] < came.watermark_us
+    late = _Late(first_new + np.flatnonzero(is_late), came.watermark_us[is_late])
+    on_time = in_event_order(keys, of)
+    if len(late.rows):
+        on_time = _without(on_time, len(of), late.rows)
+    merged, waiting = _released(keys, of, on_time, late, sensors, came.clocks[:, PASSED], records)
+    return _sensor_by_sensor(keys.end_us, of, came, late, merged, waiting)
+
+
+class _Late(NamedTuple):
+    """The late flows, in raw order, and of each where its sensor's watermark stood when it came."""
+
+    rows: Ints
+    watermark_us: Ints
+
+
+def _released(
+    keys: Keys,
+    of: Ints,
+    on_time: Ints,
+    late: _Late,
+    sensors: Sensors,
+    passed_us: Ints,
+    records: Callable[[Ints], pa.RecordBatch] | None,
+) -> "tuple[_Merged, Ints]":
+    """Of flows in event-time order, sensor by sensor: those that leave, merged, and those that wait on."""
+    is_due = sensors.flush[of[on_time]] | (keys.end_us[on_time] < passed_us[of[on_time]])
+    due, waiting = on_time[is_due], on_time[~is_due]
+    merged = _all_merged(keys, of, due, late, sensors, passed_us, records)
+    if len(merged.released) < len(due):  # some are part of others, or wait for their part
+        waiting = _without(on_time, len(of), merged.released, merged.joining)
+    return merged, waiting
+
+
+def _sensor_by_sensor(end: Ints, of: Ints, came: "_Came", late: _Late, merged: "_Merged", waiting: Ints) -> Order:
+    """The order, with where each sensor's flows begin, and how many of them are evaluated before each late one."""
+    count = len(came.clocks)
+    released_bounds, late_after = _bounds(of[merged.released], count), np.empty(len(late.rows), np.int64)
+    _count_before(merged.end_us, released_bounds, of[late.rows], merged.released_until_us, late_after)
     return Order(
         released=merged.released,
         released_bounds=released_bounds,
-        late=late,
-        late_bounds=_bounds(of[late], count),
-        late_by_us=came.watermark_us[is_late] - end[late],
+        late=late.rows,
+        late_bounds=_bounds(of[late.rows], count),
+        late_by_us=late.watermark_us - end[late.rows],
         late_after=late_after,
-        waiting=left,
-        waiting_bounds=_bounds(of[left], count),
+        waiting=waiting,
+        waiting_bounds=_bounds(of[waiting], count),
         clocks=came.clocks,
         released_early=came.released_early,
         joining=merged.joining,
@@ -207,26 +233,25 @@ def _all_merged(
     keys: Keys,
     of: Ints,
     due: Ints,
-    late: Ints,
-    late_watermark: Ints,
+    late: _Late,
     sensors: Sensors,
     passed: Ints,
     records: Callable[[Ints], pa.RecordBatch] | None,
 ) -> "_Merged":
     """The flows of which the watermark has passed all records, `due` of all sensors, and which may leave."""
     end_us = keys.end_us[due]
-    whole = _Merged(due, end_us, _NONE, _NONE, late_watermark)
+    whole = _Merged(due, end_us, _NONE, _NONE, late.watermark_us)
     merges = sensors.window_us[of[due]] > 0
     kinds = keys.kind[due]
     is_part = merges & (kinds != pairing.WHOLE)
     if records is None or not is_part.any():
         return whole
     has_parts, settled = np.unique(of[due][is_part]), records(due)
-    bounds, late_bounds, parts = _bounds(of[due], sensors.count), _bounds(of[late], sensors.count), []
+    bounds, late_bounds, parts = _bounds(of[due], sensors.count), _bounds(of[late.rows], sensors.count), []
     base = 0
     for sensor in range(sensors.count):
         ours = slice(int(bounds[sensor]), int(bounds[sensor + 1]))
-        late_until = late_watermark[late_bounds[sensor] : late_bounds[sensor + 1]]
+        late_until = late.watermark_us[late_bounds[sensor] : late_bounds[sensor + 1]]
         part = _Merged(due[ours], end_us[ours], _NONE, _NONE, late_until)
         if sensor in has_parts:
             until = None if sensors.flush[sensor] else int(passed[sensor])

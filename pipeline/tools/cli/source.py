@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from pipeline.ingest.files.source_names import Suggestions
     from pipeline.tools.rejects.by_source import SourceRejects
     from pipeline.tools.source_states import SourceState
-    from schemas.intake import TopicSource
 
 app = typer.Typer(no_args_is_help=True, help="What other tools write, and what would come of it.")
 
@@ -54,48 +52,37 @@ def check(
         raise Usage("source check: got both or none of --topic and --file, expected one of them")
     from pipeline.ingest.files.source_check import check as checked_of
     from pipeline.ingest.files.source_check import disorder
-    from pipeline.ingest.files.source_names import entry_for, source_for, suggestions, yaml_of
-    from pipeline.ingest.late import LONGEST_US
-    from pipeline.tools.sources import head_of_file, last_messages
-    from schemas.intake import FileEntry
+    from pipeline.ingest.files.source_names import yaml_of
+    from pipeline.tools.source_to_check import of_file, of_topic
+
+    _require_names(site, sensor)
+    settings = settings_here(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
+    if file is not None:
+        found = of_file(file, records, settings, site, sensor)
+    else:
+        found = of_topic(topic or "", records, settings, site, sensor)
+    checked = checked_of(found.samples, found.source, settings.max_future_us)
+    disorders = disorder(checked.flows, checked.stated, settings.lateness_of)
+    text = yaml_of(found.entry_with_needed(disorders))
+    if not as_json:
+        _print(topic or file or "", checked, found.proposed)
+        for each in disorders:
+            _print_disorder(each, found.is_set)
+        say("of the settings:" if found.is_set else "to paste into the file of FOREBAY_SOURCES:")
+        print_plain(text)
+    document = _document(checked, found.proposed, text, found.is_set)
+    emit({**document, "disorder": [each._asdict() for each in disorders]} if as_json else _counts(checked))
+    if not checked.flows.num_rows:
+        raise BadData(f"{topic or file}: got {checked.records} records and no flow, expected records of flows")
+
+
+def _require_names(site: str | None, sensor: str | None) -> None:
+    """Usage where an option names a site or sensor as none can be named."""
     from schemas.names import EXPECTED_NAME, is_name
 
     for option, name in (("--site", site), ("--sensor", sensor)):
         if name is not None and not is_name(name):
             raise Usage(f"{option}: got {printable(name, 80)!r}, expected {EXPECTED_NAME}")
-    settings = settings_here(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
-    content: dict[str, Any] = {}
-    if file is not None:
-        samples, content = head_of_file(file, records)
-    else:
-        samples = last_messages(settings, topic or "", records)
-        samples.sort(key=lambda each: each.timestamp_us)  # partitions side by side, as intake reads them
-    proposed = suggestions(samples)
-    entry: FileEntry | TopicSource
-    if file is None or file == "-":
-        given = next((each for each in settings.topic_sources if topic is not None and each.covers(topic)), None)
-        chosen = entry = source_for(topic or "my-topic", given, proposed, site, sensor, content)
-        is_set = given is not None
-    else:
-        entry, is_set = entry_for(str(Path(file).absolute()), settings.file_sources, site, sensor)
-        content |= {"time_zone": entry.time_zone, "lateness_us": entry.lateness_us}
-        chosen = source_for("my-topic", None, proposed, entry.site, entry.sensor, content)
-    checked = checked_of(samples, chosen, settings.max_future_us)
-    disorders = disorder(checked.flows, checked.stated, settings.lateness_of)
-    needed_us = max((each.proposed_us for each in disorders if each.is_much), default=None)
-    if not is_set and needed_us is not None and needed_us <= LONGEST_US:
-        entry = entry.model_copy(update={"lateness_us": needed_us})
-    text = yaml_of(entry)
-    if not as_json:
-        _print(topic or file or "", checked, proposed)
-        for each in disorders:
-            _print_disorder(each, is_set)
-        say("of the settings:" if is_set else "to paste into the file of FOREBAY_SOURCES:")
-        print_plain(text)
-    document = {**_document(checked, proposed, text, is_set), "disorder": [each._asdict() for each in disorders]}
-    emit(document if as_json else _counts(checked))
-    if not checked.flows.num_rows:
-        raise BadData(f"{topic or file}: got {checked.records} records and no flow, expected records of flows")
 
 
 def print_plain(text: str) -> None:
