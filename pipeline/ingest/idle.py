@@ -1,11 +1,10 @@
 """Which sensors are idle: a decision by the wall clock, made here once and written into the log."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from pipeline.contracts.lateness import NEVER_US, takes_over
 from pipeline.ingest.messages import Messages
 
 # Beyond it the sensor that has been idle longest is forgotten: its last flows wait until it sends again. Several times
@@ -21,29 +20,22 @@ class IdleSensor(NamedTuple):
     sensor: str
 
 
-class _Stated(NamedTuple):
-    """The lateness that a sensor's messages state, and when by our clock they last did."""
-
-    us: int
-    at_us: int
-
-
-_NONE = _Stated(0, NEVER_US)
-
-
 class IdleDetector:
     """When each sensor last sent records, longest ago first; one that has had its tick, or has ended, is forgotten.
 
     A sensor whose messages state a lateness is waited for at least so long: what is late by less may still come.
 
-    It is memory of a process: after a restart a sensor counts from when it sends again. What that costs is a wait, and
-    where only those of a sensor's messages have come since that state less, a tick that is early by as much.
+    It is memory of a process: after a restart a sensor counts from when it sends again. What that costs is a wait.
+
+    Parameters
+    ----------
+    lateness_us : which lateness the messages of a sensor state; 0: none
     """
 
-    def __init__(self, idle_s: float) -> None:
+    def __init__(self, idle_s: float, lateness_us: Callable[[IdleSensor], int]) -> None:
         self._idle_s = idle_s
+        self._lateness_us = lateness_us
         self._last_sent_s: dict[IdleSensor, float] = {}
-        self._stated: dict[IdleSensor, _Stated] = {}
 
     def observe(self, messages: Messages, now_s: float) -> None:
         """Note who sent records just now, by a clock that only goes forward; of a sensor the last message counts."""
@@ -59,12 +51,8 @@ class IdleDetector:
                 self._last_sent_s.pop(sensor, None)
                 if not source.marks:
                     self._last_sent_s[sensor] = now_s
-                    self._note(sensor, source.lateness_us, round(now_s * 1e6))
-                elif source.ends:
-                    self._stated.pop(sensor, None)
-        for kept in (self._last_sent_s, self._stated):
-            while len(kept) > MAX_SENSORS:
-                del kept[next(iter(kept))]
+        while len(self._last_sent_s) > MAX_SENSORS:
+            del self._last_sent_s[next(iter(self._last_sent_s))]
 
     def expired(self, now_s: float) -> list[IdleSensor]:
         """Sensors that have been idle long enough for a tick, by name."""
@@ -80,20 +68,10 @@ class IdleDetector:
         self._last_sent_s = {
             sensor: sent_s for sensor, sent_s in self._last_sent_s.items() if sensor.partition in partitions
         }
-        self._stated = {sensor: stated for sensor, stated in self._stated.items() if sensor.partition in partitions}
-
-    def _note(self, sensor: IdleSensor, says_us: int | None, now_us: int) -> None:
-        """Of several that a sensor's messages state the largest holds, as in featurize, but by our clock."""
-        holds = self._stated.get(sensor, _NONE)
-        if says_us is None and holds is _NONE:
-            return
-        if takes_over(says_us or 0, *holds, now_us):
-            self._stated.pop(sensor, None)
-            self._stated[sensor] = _Stated(says_us or 0, now_us)
 
     def _expired(self, now_s: float) -> Iterator[IdleSensor]:
         for sensor, sent_s in self._last_sent_s.items():
             if now_s - sent_s < self._idle_s:
                 return
-            if now_s - sent_s >= self._stated.get(sensor, _NONE).us / 1e6:
+            if now_s - sent_s >= self._lateness_us(sensor) / 1e6:
                 yield sensor

@@ -125,11 +125,11 @@ class IngestWorker:
         self.headers = HeaderCache()
         self.labels = SensorLabelLimit()
         self.reject_log = RejectLog(time.monotonic)
-        self.sensors = ActiveSensors(settings.max_sensors)
+        self.sensors = ActiveSensors(settings.max_sensors, time.monotonic)
         telemetry.gauge("forebay_ingest_sensors_max", settings.max_sensors)
         for what in ("taken", "ignored"):
             telemetry.count("forebay_ingest_commands", 0, what=what)
-        self.idle = IdleDetector(settings.idle_us / 1e6)
+        self.idle = IdleDetector(settings.idle_us / 1e6, self.sensors.lateness_us)
         gather_s = settings.gather_ms / 1000
         self.spacing = Spacing(REST_RATIO, max(MAX_REST_S, gather_s), gather_s)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **fetching(settings.gather_ms))

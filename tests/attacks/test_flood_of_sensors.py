@@ -53,7 +53,12 @@ def sent(at_s: float, sensor: str, offset: int, number: int) -> RawMessage:
 
 def stages(log: Iterable[RawMessage], max_sensors: int = MAX_SENSORS, in_a_transaction: int = 400) -> Outcome:
     """Take the log through ingest's and featurize's functions; alert hears of every message without its suspects."""
-    outcome, sensors, state, alert = Outcome(), ActiveSensors(max_sensors), PartitionState.empty(), AlertState.empty()
+    outcome, sensors, state, alert = (
+        Outcome(),
+        ActiveSensors(max_sensors, lambda: 0.0),
+        PartitionState.empty(),
+        AlertState.empty(),
+    )
     sensors.load(0, None)
     for messages in transactions(list(log), in_a_transaction):
         admitted = sensors.admit(messages)

@@ -1,6 +1,7 @@
 """How many sensors a partition may have: who is admitted, in which order, who is removed, what a restart knows."""
 
-from collections.abc import Sequence
+import base64
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -10,12 +11,14 @@ from hypothesis import strategies as st
 
 from pipeline.contracts.raw import END_OF_SOURCE, TICK, ZEEK_JSON, SourceInfo
 from pipeline.contracts.sensor_retention import SENSOR_RETENTION_US
-from pipeline.ingest.active_sensors import FAULT, ActiveSensors
+from pipeline.ingest.active_sensors import FAULT, ActiveSensors, digest
+from pipeline.ingest.idle import IdleSensor
 from pipeline.ingest.messages import Messages, RawMessage
 
 LIMIT = 3
 START_US = 1_700_000_000_000_000
 ENDS = "!"
+S = 1_000_000
 
 
 def sent(names: Sequence[str], partition: int = 0, content_type: str = ZEEK_JSON, fault: str = "") -> Messages:
@@ -37,8 +40,8 @@ def flows(end_us: int, partition: int = 0) -> pa.RecordBatch:
     return pa.RecordBatch.from_pydict(columns)
 
 
-def opened(limit: int = LIMIT, metadata: str | None = None) -> ActiveSensors:
-    sensors = ActiveSensors(limit)
+def opened(limit: int = LIMIT, metadata: str | None = None, clock: Callable[[], float] = lambda: 0.0) -> ActiveSensors:
+    sensors = ActiveSensors(limit, clock)
     for partition in (0, 1):
         sensors.load(partition, metadata)
     return sensors
@@ -122,8 +125,82 @@ def test_metadata_fits_what_kafka_takes_and_what_is_none_is_read_as_no_sensors()
     assert len(many.metadata(0)) <= 4_096
     restored = opened(2_000, many.metadata(0))
     assert 300 < restored.count(0) < 400
-    for damaged in ("", "{}", "sensors-1:%", "sensors-1:AAAA", "sensors-1:é", many.metadata(0)[:-3]):
+    for damaged in ("", "{}", "sensors-2:%", "sensors-2:AAAA", "sensors-1:é", many.metadata(0)[:-3]):
         assert opened(metadata=damaged).count(0) == 0
+    of_before = (
+        "sensors-1:" + base64.b64encode(b"".join(digest(SourceInfo("", (), "dam", each)) for each in "abc")).decode()
+    )
+    assert refused(opened(metadata=of_before), sent("dcba")) == [0]
+
+
+class Clock:
+    """A clock that stands where it is put."""
+
+    now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def stating(sensor: str, *lateness_s: int | None) -> Messages:
+    """A message a lateness, None for one that states none."""
+    sources = [SourceInfo(ZEEK_JSON, (), "dam", sensor, lateness_us=None if s is None else s * S) for s in lateness_s]
+    return Messages.of([RawMessage(0, number, 0, source, b"{}") for number, source in enumerate(sources)])
+
+
+def lateness_s(sensors: ActiveSensors, sensor: str) -> float:
+    return sensors.lateness_us(IdleSensor(0, "dam", sensor)) / S
+
+
+def test_of_several_that_a_sensors_messages_state_the_largest_holds_for_an_hour() -> None:
+    clock = Clock()
+    sensors = opened(clock=clock)
+    refused(sensors, stating("a", 300, 2))
+    refused(sensors, stating("b", None))
+    assert [lateness_s(sensors, name) for name in "abc"] == [300, 0, 0]
+    clock.now_s = 3_600.0
+    refused(sensors, stating("a", None, 2))
+    assert lateness_s(sensors, "a") == 300
+    clock.now_s = 3_601.0
+    refused(sensors, stating("a", 2, None))
+    assert lateness_s(sensors, "a") == 2
+    refused(sensors, sent(["a!"]))
+    assert lateness_s(sensors, "a") == 0, "its source has ended"
+
+
+def test_who_takes_a_partition_over_waits_for_as_long() -> None:
+    before, clock = opened(), Clock()
+    refused(before, stating("a", 300))
+    refused(before, stating("b", 7))
+    refused(before, stating("c", 86_400))
+    clock.now_s = 50.0
+    after = opened(metadata=before.metadata(0), clock=clock)
+    assert [lateness_s(after, name) for name in "abc"] == [300, 8, 86_400], "in steps of two seconds, rounded up"
+    refused(after, stating("a", 2))
+    assert lateness_s(after, "a") == 300
+    clock.now_s = 3_651.0
+    refused(after, stating("a", None))
+    assert lateness_s(after, "a") == 0, "an hour after the takeover at most"
+    after.forget([0])
+    assert lateness_s(after, "b") == 0
+
+
+def test_a_lateness_that_came_with_an_aborted_transaction_is_taken_back() -> None:
+    sensors = opened()
+    refused(sensors, stating("a", 2))
+    before = sensors.copied([0])
+    refused(sensors, stating("a", 300))
+    sensors.revert(before)
+    assert lateness_s(sensors, "a") == 2
+
+
+def test_as_many_sensors_as_by_default_are_written_down_with_what_they_state() -> None:
+    sensors = opened(256)
+    for number in range(256):
+        refused(sensors, stating(f"s{number}", 2 * number + 2))
+    assert len(sensors.metadata(0)) <= 4_096
+    after = opened(256, sensors.metadata(0))
+    assert [lateness_s(after, f"s{number}") for number in range(256)] == [2 * number + 2 for number in range(256)]
 
 
 @pytest.mark.slow
