@@ -11,7 +11,7 @@ committed, and waits with a sensor's tick (idle.py) for as long.
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -60,10 +60,6 @@ class _Partition:
     stated: dict[bytes, _Stated] = field(default_factory=dict)
     all_active_us: int | None = None
 
-    def copied(self) -> "_Partition":
-        """The same, apart."""
-        return replace(self, heard_us=dict(self.heard_us), stated=dict(self.stated))
-
     def note(self, of: bytes, says_us: int | None, now_us: int) -> None:
         """Of several that a sensor's messages state the largest holds, as in featurize, but by our clock."""
         holds = self.stated.get(of, _NONE)
@@ -103,14 +99,6 @@ class ActiveSensors:
         """These are another worker's now."""
         for partition in partitions:
             self._partitions.pop(partition, None)
-
-    def copied(self, partitions: Iterable[int]) -> dict[int, "_Partition"]:
-        """The sensors of these partitions as they are now: what `revert` takes."""
-        return {number: self._partitions[number].copied() for number in partitions}
-
-    def revert(self, before: Mapping[int, "_Partition"]) -> None:
-        """Take back who was admitted since: the transaction was aborted, and its messages are read again."""
-        self._partitions |= before
 
     def metadata(self, partition: int) -> str:
         """The sensors of a partition as text for its committed offset: longest silent first."""

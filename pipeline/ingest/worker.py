@@ -1,50 +1,47 @@
-"""The ingest worker: `raw` in, `flows` and `rejects` out, both and the offsets in one transaction."""
+"""The ingest worker: `raw` in, `flows` and `rejects` out, both and the offsets in one transaction.
+
+It decodes and encodes what it receives, and puts it to its transactions (runtime/kafka/transactions.py): while one is
+committed the next messages are received and decoded.
+"""
 
 import gc
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    KafkaException,
-    TopicPartition,
-)
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, Message, TopicPartition
 
 from pipeline.contracts.envelope import RejectsFacts
 from pipeline.contracts.raw import TICK, Headers, SourceInfo
 from pipeline.errors import Failed
-from pipeline.ingest.active_sensors import FAULT as TOO_MANY_SENSORS
 from pipeline.ingest.active_sensors import ActiveSensors
+from pipeline.ingest.counting import Count, SensorLabelLimit
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.formats.registry import FORMATS
 from pipeline.ingest.headers import HeaderCache
 from pipeline.ingest.idle import IdleDetector
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import Packed, pack
-from pipeline.ingest.reject_log import RejectLog, reject_counts
+from pipeline.ingest.reject_log import RejectLog
 from pipeline.ingest.scan.cells import Ints
 from pipeline.runtime import collector, failpoints
-from pipeline.runtime.kafka import clients, errors, producing, tail
+from pipeline.runtime.kafka import clients, errors, tail
 from pipeline.runtime.kafka.caught_up import CaughtUp
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import DeletedUnread
 from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
-from pipeline.runtime.kafka.watchdog import Watchdog
+from pipeline.runtime.kafka.transactions import Outgoing, TransactionWriter
 from pipeline.runtime.spacing import Spacing
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.terminal import printable
 from pipeline.runtime.wire.batches import CONTENT_TYPE
 from pipeline.runtime.wire.messages import write
-from pipeline.runtime.wire.sensors import row_counts
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
 from pipeline.settings import Settings
 
 STAGE = "ingest"
-# One transaction holds at most so many raw messages (a core decodes them in less than 100 ms), or what came until it
-# could start.
+# At most so many raw messages are decoded at once (a core does in less than 100 ms), or what came until they could be.
 MAX_MESSAGES = 16_384
 # After a transaction a rest of `gather_ms`, or of so many times what it took: what it costs depends on its partitions,
 # hardly on how many records it holds, here, at the broker and in every stage behind (docs/adr/0047). However little is
@@ -53,7 +50,7 @@ REST_RATIO = 2.0
 MAX_REST_S = 0.05
 # So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
 POLL_S = 0.05
-# Payload bytes of one transaction: decoding takes several times as much memory.
+# Payload bytes of one pass of the decoder: it takes several times as much memory.
 MAX_BYTES = 16_777_216
 # Payload bytes that are asked for at once, by the messages that came before: what MAX_MESSAGES records have that are a
 # message each. More in one pass of the decoder is not faster, and takes memory.
@@ -70,20 +67,25 @@ FETCH_GATHERS = 0.5
 LEAST_FETCH_WAIT_MS = 10
 # Pause before reading again what Kafka aborted: its coordinator is busy just then.
 RETRY_S = 0.1
-# Sources of one transaction: every format and set of columns is a decoding pass of its own.
+# Sources of one pass: every format and set of columns is decoded by itself.
 MAX_SOURCES = 256
 # A transaction that Kafka aborts so often in a row, over some seconds, will not pass by itself.
 MAX_ABORTS = 20
-# Sensors with counters of their own: a Prometheus server takes some thousand series a target.
-MAX_SENSOR_LABELS = 1_024
 # Characters of a name, or of what is wrong with a record, in a line of the log: names come with messages.
 MAX_LOGGED_TEXT = 300
 
 
 class Assignment:
-    """Which partitions are ours, and which were taken away during the last `consume`."""
+    """Which partitions are ours, and which were taken away during the last `consume`.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    settle : callable
+        Waits until all that was put is committed.
+    """
+
+    def __init__(self, settle: Callable[[], object]) -> None:
+        self._settle = settle
         self.assigned: set[int] = set()
         self.taken: set[int] = set()
 
@@ -92,26 +94,11 @@ class Assignment:
         self.assigned |= {each.partition for each in partitions}
 
     def lost(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Called by the client inside `consume`: no transaction is open then."""
+        """Called by the client inside `consume`; no transaction is open when it returns."""
+        self._settle()  # while they are ours: what is aborted now, their next owner decodes
         numbers = {each.partition for each in partitions}
         self.assigned -= numbers
         self.taken |= numbers
-
-
-class SensorLabelLimit:
-    """Sensors that have counters of their own; names come with messages, so their number is bounded."""
-
-    def __init__(self) -> None:
-        self._known: set[tuple[str, str]] = set()
-
-    def bounded(self, labels: dict[str, str]) -> dict[str, str]:
-        """The labels; the sensor is `other` where too many are known already, or ingest rejected it as too many."""
-        sensor = (labels["site"], labels["sensor"])
-        refused = labels.get("reason") == TOO_MANY_SENSORS
-        if sensor not in self._known and (refused or len(self._known) >= MAX_SENSOR_LABELS):
-            return {**labels, "site": "other", "sensor": "other"}
-        self._known.add(sensor)
-        return labels
 
 
 class IngestWorker:
@@ -121,7 +108,6 @@ class IngestWorker:
         self.settings = settings
         self.kafka = kafka
         self.telemetry = telemetry
-        self.assignment = Assignment()
         self.headers = HeaderCache()
         self.labels = SensorLabelLimit()
         self.reject_log = RejectLog(time.monotonic)
@@ -137,7 +123,8 @@ class IngestWorker:
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
         self.stall = ConsumerStall(StallDetector(settings, kafka), self.consumer)
         self.unread = DeletedUnread(telemetry, self.consumer, settings.topics.raw)
-        self.watchdog = Watchdog(STAGE, kafka.hopeless)
+        self.aborts = 0
+        """Transactions aborted since the last one that was committed."""
         try:
             self.producer = clients.transactional_producer(
                 settings, STAGE, kafka.hopeless, clients.SESSION_INIT_S, **clients.PACKED
@@ -145,30 +132,32 @@ class IngestWorker:
         except BaseException:
             self.consumer.close()
             raise
+        self.transactions = TransactionWriter("ingest", self.producer, kafka, telemetry)
+        self.assignment = Assignment(self.transactions.settle)
 
     def run(self) -> None:
         """Decode raw messages until asked to stop; Failed where Kafka aborts one transaction after the other."""
         self.subscribe()
         self.telemetry.started()  # without state there is nothing to restore, and a spare worker has no partitions
-        aborts = 0
         while not self.kafka.stopping():
             self.telemetry.beat()
-            received = self.receive()
-            self.telemetry.stage.waiting_since(int(received.timestamp_us.min()) if received else None)
-            if self.kafka.announce(self.assignment.assigned, ready=bool(self.assignment.assigned)):
-                self.idle.retain(self.assignment.assigned)
-            if received:
-                aborts = 0 if self.process_batches(received) else aborts + 1
+            if not self.advance():
+                self.start_over()
             self.tick()
             self.log_rejects()
-            if aborts > MAX_ABORTS:
-                raise Failed(
-                    f"{self.settings.topics.flows}: got {aborts} aborted transactions in a row, expected one to pass; "
-                    "the log has Kafka's reasons; `forebay topic check` compares the topics with what they should be"
-                )
+        self.transactions.settle()
+
+    def advance(self) -> bool:
+        """Receive and process what comes; False where a transaction was aborted. What came is not held any longer."""
+        received = self.receive()
+        self.telemetry.stage.waiting_since(int(received.timestamp_us.min()) if received else None)
+        if self.kafka.announce(self.assignment.assigned, ready=bool(self.assignment.assigned)):
+            self.idle.retain(self.assignment.assigned)
+        return self.transactions.poll() and self.process_batches(received)
 
     def close(self) -> None:
-        """Leave the clients."""
+        """Leave the clients, an open transaction to its commit."""
+        self.transactions.close()
         clients.abandon(self.consumer, self.producer)
 
     def subscribe(self) -> None:
@@ -186,9 +175,7 @@ class IngestWorker:
         """
         ours, taken = self.assignment.assigned, self.assignment.taken
         taken.clear()
-        consumed = self.consumer.consume(1, POLL_S)
-        if consumed:
-            consumed += self.consumer.consume(self.receive_messages - 1, self.spacing.left_s(time.perf_counter()))
+        consumed = self.gather()
         events = [message for message in consumed if message.error() is not None]
         self.caught_up.observe(events)
         self.stall.observe(events or consumed[:1])  # one record shows as well as all of them that something came
@@ -199,16 +186,34 @@ class IngestWorker:
             self.sensors.forget(taken)
             records = [message for message in records if message.partition() not in taken]
         if ours - self.sensors.partitions:
-            committed = self.committed(ours - self.sensors.partitions)
-            for partition, position in committed.items():
-                self.sensors.load(partition, position.metadata)
-            self.unread.start({partition: position.offset for partition, position in committed.items()})
-            self.rewind({partition: committed[partition].offset for partition in taken & ours})
+            offsets = self.load(ours - self.sensors.partitions)
+            self.rewind({partition: offsets[partition] for partition in taken & ours})
         messages = self.headers.messages(records)
         if messages:
             self.unread.observe(messages.partition, messages.offset)
             self.receive_messages = messages_within(RECEIVE_BYTES, messages.sizes)
         return messages
+
+    def gather(self) -> list[Message]:
+        """What lies ready where that is enough for a pass of the decoder; else the first message to come, and what
+        comes until the open transaction has ended, before which it could not be written, and the rest after it is over.
+        """
+        consumed = self.consumer.consume(1, POLL_S)
+        if consumed:
+            consumed += self.consumer.consume(self.receive_messages - 1, 0)
+            wanted = self.receive_messages - len(consumed)
+            if wanted > 0 and self.transactions.settle():
+                consumed += self.consumer.consume(wanted, self.spacing.left_s(time.perf_counter()))
+        return consumed
+
+    def load(self, partitions: set[int]) -> dict[int, int]:
+        """Take partitions over with the sensors committed beside their offsets; these offsets."""
+        committed = self.committed(partitions)
+        for partition, position in committed.items():
+            self.sensors.load(partition, position.metadata)
+        offsets = {partition: position.offset for partition, position in committed.items()}
+        self.unread.start(offsets)
+        return offsets
 
     def committed(self, partitions: set[int]) -> dict[int, TopicPartition]:
         """What is committed of these partitions; KafkaException where Kafka does not say."""
@@ -228,63 +233,65 @@ class IngestWorker:
                 target = offset if offset >= 0 else OFFSET_BEGINNING
                 self.consumer.seek(TopicPartition(self.settings.topics.raw, partition, target))
 
-    def process_batches(self, received: Messages) -> bool:
-        """Process what was received, transaction by transaction; False where Kafka made us start over.
+    def start_over(self) -> None:
+        """After an abort: read again from what is committed, with the sensors known there, and put what follows.
 
-        Then everything from the aborted one on is read again, whatever partition it is of: the consumer is past it.
+        Failed where Kafka aborts one transaction after the other.
         """
-        committed = 0
-        for messages in transactions(received):
-            if not self.process(messages):
-                self.rewind(first_offsets(received.part(committed, len(received))))
-                time.sleep(RETRY_S)
-                return False
-            committed += len(messages)
-        return True
+        self.aborts += 1
+        if self.aborts > MAX_ABORTS:
+            raise Failed(
+                f"{self.settings.topics.flows}: got {self.aborts} aborted transactions in a row, expected one to pass; "
+                "the log has Kafka's reasons; `forebay topic check` compares the topics with what they should be"
+            )
+        time.sleep(RETRY_S)
+        self.transactions.resume()
+        if self.assignment.assigned:
+            self.rewind(self.load(self.assignment.assigned))
+
+    def process_batches(self, received: Messages) -> bool:
+        """Process what was received, pass by pass; False where a transaction was aborted, and all is read again."""
+        return all(map(self.process, passes(received)))
 
     def process(self, messages: Messages) -> bool:
-        """Decode messages and commit what they became with their offsets; False where they must be read again.
+        """Decode messages, and put what they became for a transaction; False after an abort.
 
-        1. decode; 2. produce `flows` and `rejects`; 3. the offsets, with the sensors known; 4. commit. Steps 2 to 4 are
-        one transaction: after a crash anywhere its messages are read again and nothing of it has been seen.
+        1. decode; 2. encode `flows` and `rejects`; 3. put them, and the offsets with the sensors known. After a crash
+        anywhere, before their transaction is committed, the messages are read again and nothing of it has been seen.
         """
         started = time.perf_counter()
-        before = self.sensors.copied(np.unique(messages.partition).tolist())
         messages = self.sensors.admit(messages)
         decoded = decode_messages(messages, self.settings.max_future_us)
         self.sensors.observe(messages, decoded.flows)
+        self.idle.observe(messages, time.monotonic())
         packed = list(pack(messages, decoded, self.settings.flows_rows))
         failpoints.reached("ingest.decoded")
-        try:
-            self.producer.begin_transaction()
-            failpoints.reached("ingest.begun")
-            for each in packed:
-                self.send(each)
-            following = dict(zip(messages.partition.tolist(), (messages.offset + 1).tolist(), strict=True))
-            offsets = [
-                TopicPartition(self.settings.topics.raw, partition, offset, metadata=self.sensors.metadata(partition))
-                for partition, offset in following.items()
-            ]
-            if self.settings.broken_order == "ingest-offsets-first":
-                self.consumer.commit(offsets=offsets, asynchronous=False)
-            failpoints.reached("ingest.produced")
-            membership = self.consumer.consumer_group_metadata()
-            self.kafka.step(lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, membership, timeout_s))
-            failpoints.reached("ingest.offsets sent")
-            self.kafka.step(self.producer.commit_transaction)
-            failpoints.reached("ingest.committed")
-        except KafkaException as error:
-            self.kafka.abort(self.producer, error, positions=positions(messages))
-            self.sensors.revert(before)
-            return False
-        self.spacing.ended(started, time.perf_counter())
-        self.kafka.progressed()
-        self.idle.observe(messages, time.monotonic())
-        for partition in np.unique(messages.partition).tolist():
+        counts = [Count.of(each) for each in packed]
+
+        def committed(at_s: float) -> None:
+            self.aborts = 0
+            self.spacing.ended(started, at_s)
+            self.report(counts)
+            self.telemetry.stage.batch(at_s - started)
+
+        return self.put([each for one in packed for each in self.outgoing(one)], self.following(messages), committed)
+
+    def following(self, messages: Messages) -> list[TopicPartition]:
+        """The offsets behind these messages, each with the sensors known there."""
+        offsets = dict(zip(messages.partition.tolist(), (messages.offset + 1).tolist(), strict=True))
+        for partition in offsets:
             self.telemetry.gauge("forebay_ingest_sensors", self.sensors.count(partition), partition=str(partition))
-        self.report(packed)
-        self.telemetry.stage.batch(time.perf_counter() - started)
-        return True
+        return [
+            TopicPartition(self.settings.topics.raw, partition, offset, metadata=self.sensors.metadata(partition))
+            for partition, offset in offsets.items()
+        ]
+
+    def put(self, messages: list[Outgoing], offsets: list[TopicPartition], committed: Callable[[float], None]) -> bool:
+        """Messages and the offsets behind them, for a transaction; False where an earlier one was aborted."""
+        if offsets and self.settings.broken_order == "ingest-offsets-first":
+            self.consumer.commit(offsets=offsets, asynchronous=False)
+        # Asked for here: beside a `consume`, in the other thread, it comes only when that returns.
+        return self.transactions.put(messages, offsets, self.consumer.consumer_group_metadata(), committed)
 
     def tick(self) -> None:
         """Write a tick into `raw` for each idle sensor: from there it goes the way of every message.
@@ -300,20 +307,22 @@ class IngestWorker:
         idle = [sensor for sensor in expired if sensor.partition in caught_up]
         if not idle:
             return
-        try:
-            self.producer.begin_transaction()
-            for partition, site, sensor in idle:
-                mark = SourceInfo(TICK, site=site, sensor=sensor)
-                self.produce(self.settings.topics.raw, partition, mark.key, b"", mark.headers)
-            self.kafka.step(self.producer.commit_transaction)
-        except KafkaException as error:
-            self.kafka.abort(self.producer, error, "ticks not written, trying again", sensors=len(idle))
-            return
-        self.idle.mark_ticked(idle)
-        self.telemetry.count("forebay_ingest_ticks", len(idle))
 
-    def send(self, packed: Packed) -> None:
-        """Produce one flows message and its rejects, in a span that continues the first raw message's trace."""
+        def committed(_at_s: float) -> None:
+            self.idle.mark_ticked(idle)
+            self.telemetry.count("forebay_ingest_ticks", len(idle))
+
+        marks = [(partition, SourceInfo(TICK, site=site, sensor=sensor)) for partition, site, sensor in idle]
+        raw = self.settings.topics.raw
+        ticks = [Outgoing(raw, partition, mark.key, b"", mark.headers) for partition, mark in marks]
+        if self.put(ticks, [], committed):
+            self.transactions.settle()  # until then they are due
+
+    def outgoing(self, packed: Packed) -> Iterator[Outgoing]:
+        """One flows message and its rejects, encoded in a span that continues the first raw message's trace.
+
+        All to the partition the records came from.
+        """
         parent = packed.traceparents[0] if packed.traceparents else None
         with self.telemetry.span(
             "ingest flows",
@@ -324,42 +333,28 @@ class IngestWorker:
         ) as span:
             headers: Headers = [("content-type", CONTENT_TYPE), (TRACEPARENT_HEADER, span.traceparent)]
             topics = self.settings.topics
-            self.produce(topics.flows, packed.partition, packed.key, write(packed.flows, packed.facts), headers)
+            yield Outgoing(topics.flows, packed.partition, packed.key, write(packed.flows, packed.facts), headers)
             for batch in packed.rejects:
                 value = write(batch, RejectsFacts(raw_partition=packed.partition))
-                self.produce(topics.rejects, packed.partition, packed.key, value, headers)
+                yield Outgoing(topics.rejects, packed.partition, packed.key, value, headers)
 
-    def produce(self, topic: str, partition: int, key: str | None, value: bytes, headers: Headers) -> None:
-        """Produce to the partition the records came from; where the local queue is full, wait until it is not."""
-        producing.produce(
-            self.producer,
-            topic,
-            value,
-            stopped=self.kafka.hopeless,
-            key=key,
-            partition=partition,
-            headers=headers,
-        )
-        self.producer.poll(0)
-
-    def report(self, packed: Sequence[Packed]) -> None:
-        """Count what a transaction committed, by sensor."""
+    def report(self, counts: list[Count]) -> None:
+        """Count what is committed, by sensor."""
         now, stage = time.time(), self.telemetry.stage
-        for each in packed:
-            stage.rows_in(each.flows.num_rows + sum(batch.num_rows for batch in each.rejects))
-            for (site, sensor), rows in row_counts(each.flows).items():
+        for each in counts:
+            stage.rows_in(each.records)
+            for (site, sensor), rows in each.flows.items():
                 stage.rows_out(rows, **self.labels.bounded({"site": site, "sensor": sensor}))
-            for batch in each.rejects:
-                for counted in reject_counts(batch):
-                    bounded = self.labels.bounded(
-                        {"site": counted.site, "sensor": counted.sensor, "reason": counted.reason}
-                    )
-                    stage.rows_out(counted.rows, site=bounded["site"], sensor=bounded["sensor"])
-                    stage.rejected(counted.rows, **bounded)
-                    self.reject_log.add(counted._replace(site=bounded["site"], sensor=bounded["sensor"]))
-            self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - each.timestamp_us / 1e6))
-            if each.facts.commands or each.misread:
-                self.telemetry.count("forebay_ingest_commands", what="ignored" if each.misread else "taken")
+            for counted in each.rejects:
+                bounded = self.labels.bounded(
+                    {"site": counted.site, "sensor": counted.sensor, "reason": counted.reason}
+                )
+                stage.rows_out(counted.rows, site=bounded["site"], sensor=bounded["sensor"])
+                stage.rejected(counted.rows, **bounded)
+                self.reject_log.add(counted._replace(site=bounded["site"], sensor=bounded["sensor"]))
+            self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - each.sent_us / 1e6))
+            if each.commands:
+                self.telemetry.count("forebay_ingest_commands", what=each.commands)
 
     def log_rejects(self) -> None:
         """Say of which sensors records are rejected, and why, as often as an operator needs it."""
@@ -411,8 +406,8 @@ def tune_gc() -> None:
     gc.set_threshold(200_000, 20, 20)
 
 
-def transactions(messages: Messages) -> Iterator[Messages]:
-    """The messages in parts that a transaction can hold, at least one message each."""
+def passes(messages: Messages) -> Iterator[Messages]:
+    """The messages in parts that are decoded at once, at least one message each."""
     through = np.cumsum(messages.sizes)
     first = 0
     while first < len(messages):
@@ -428,14 +423,3 @@ def transactions(messages: Messages) -> Iterator[Messages]:
 def messages_within(most_bytes: int, sizes: Ints) -> int:
     """How many messages as large as these on average hold so many bytes; 2 at least, MAX_MESSAGES at most."""
     return int(min(MAX_MESSAGES, max(2, most_bytes * len(sizes) // max(1, int(sizes.sum())))))
-
-
-def first_offsets(messages: Messages) -> dict[int, int]:
-    """The first offset of each partition among messages in order."""
-    partitions, firsts = np.unique(messages.partition, return_index=True)
-    return dict(zip(partitions.tolist(), messages.offset[firsts].tolist(), strict=True))
-
-
-def positions(messages: Messages) -> list[str]:
-    """First and last raw position of a batch, for the log."""
-    return [f"raw[{messages.partition[index]}]@{messages.offset[index]}" for index in (0, -1)]

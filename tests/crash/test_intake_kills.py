@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.nightly, pytest.mark.timeout(3000)]
 SEED = 19
 KILLS = 50
 INTAKE = "pipeline.tools.cli intake run"
-STEPS = ("produced", "offsets sent", "committed")
+STEPS = ("begun", "produced", "offsets sent", "committed")
 RESTART_EVERY = 10
 """Every tenth time Kafka is restarted under the worker, by SIGTERM and by SIGKILL in turn, before that is killed."""
 MAX_MOMENT_S = 3.0
@@ -171,7 +171,8 @@ def kill_often(settings: Settings, broker: Path, folder: Path, random: Random) -
     for number in range(KILLS):
         log = folder / f"{number}.log"
         restart = number % RESTART_EVERY == RESTART_EVERY - 1
-        step = "" if restart or number % 4 == 3 else STEPS[number % 4]
+        turn = number % (len(STEPS) + 1)
+        step = "" if restart or turn == len(STEPS) else STEPS[turn]
         armed = settings.model_copy(
             update={"failpoint": f"intake.{step}:{random.choice((1, 1, 2, 3, 8))}" if step else ""}
         )

@@ -83,10 +83,10 @@ def test_the_end_of_a_source_frees_its_place_for_what_comes_after_it() -> None:
 def test_what_an_aborted_transaction_changed_is_taken_back() -> None:
     sensors = opened()
     assert refused(sensors, sent(["a", "b", "c"])) == []
-    before, metadata = sensors.copied([0]), sensors.metadata(0)
+    metadata = sensors.metadata(0)
     log = sent(["a", "a!", "d"])
     assert refused(sensors, log, START_US + SENSOR_RETENTION_US) == []
-    sensors.revert(before)
+    sensors.load(0, metadata)
     assert sensors.metadata(0) == metadata
     assert refused(sensors, log) == [], "read again, a has its place until its source ends"
 
@@ -188,9 +188,9 @@ def test_who_takes_a_partition_over_waits_for_as_long() -> None:
 def test_a_lateness_that_came_with_an_aborted_transaction_is_taken_back() -> None:
     sensors = opened()
     refused(sensors, stating("a", 2))
-    before = sensors.copied([0])
+    before = sensors.metadata(0)
     refused(sensors, stating("a", 300))
-    sensors.revert(before)
+    sensors.load(0, before)
     assert lateness_s(sensors, "a") == 2
 
 

@@ -1,21 +1,7 @@
 import numpy as np
 import pytest
 
-from pipeline.contracts.raw import ZEEK_JSON, SourceInfo, source_info_of
-from pipeline.ingest.messages import Messages, RawMessage
-from pipeline.ingest.worker import FETCH, RECEIVE_BYTES, fetching, first_offsets, messages_within
-
-
-def message(partition: int, offset: int) -> RawMessage:
-    stream: SourceInfo = source_info_of(ZEEK_JSON.encode(), None, b"s", b"n")
-    return RawMessage(partition, offset, 0, stream, b"{}", None, None)
-
-
-def test_everything_that_was_not_committed_is_read_again_whatever_its_partition() -> None:
-    received = Messages.of([message(0, 10), message(0, 11), message(1, 40), message(1, 41), message(3, 7)])
-    assert first_offsets(received) == {0: 10, 1: 40, 3: 7}
-    assert first_offsets(received.part(1, 5)) == {0: 11, 1: 40, 3: 7}
-    assert first_offsets(received.part(5, 5)) == {}
+from pipeline.ingest.worker import FETCH, RECEIVE_BYTES, fetching, messages_within
 
 
 @pytest.mark.parametrize(

@@ -238,6 +238,11 @@ def opened(settings: Settings, records: int) -> Iterator[tuple[ingest_worker.Ing
     telemetry.close()
 
 
+def committed(ours: ingest_worker.IngestWorker, messages: Messages) -> bool:
+    """Whether what these messages became is committed; False after an abort."""
+    return ours.process_batches(messages) and ours.transactions.settle()
+
+
 def received(ours: ingest_worker.IngestWorker, records: int) -> Messages:
     """So many messages, however many calls they take."""
     messages = ours.receive()
@@ -258,12 +263,9 @@ def test_an_aborted_transaction_is_not_seen_and_a_fenced_worker_stops(stage: Set
         assert read(stage, stage.topics.flows) == []
         # A later worker of the same name fences this one: its transaction must fail and leave nothing.
         later = clients.transactional_producer(stage, ingest_worker.STAGE)
-        with pytest.raises(KafkaException, match=r"(?i)fenced"):
-            ours.process(messages)
+        with pytest.raises(KafkaException, match=r"(?i)fenced") as raised:
+            committed(ours, messages)
         assert read(stage, stage.topics.flows) == []
-        # `produce` alone reports only that the client cannot continue; a fence must not look like an outage.
-        with pytest.raises(KafkaException) as raised:
-            ours.produce(stage.topics.flows, 0, None, b"never sent", [])
         assert errors.kind_of(raised.value.args[0]) is errors.Kind.FENCED
         del later
 
@@ -272,15 +274,17 @@ def test_what_kafka_refuses_is_read_again(stage: Settings) -> None:
     with opened(stage, 3) as (ours, messages):
         limit_messages(stage, 1_000)
         wait_until_refused(stage, 2_000)
-        assert not ours.process_batches(messages)
+        assert not committed(ours, messages)
         assert read(stage, stage.topics.flows) == []
         limit_messages(stage, 8_388_608)
+        ours.start_over()
         again = received(ours, 3)
         assert again.offset.tolist() == messages.offset.tolist()
         for _ in range(5):
             # The client may need another round to get back in step with the broker's sequence numbers.
-            if ours.process_batches(again):
+            if committed(ours, again):
                 break
+            ours.start_over()
             again = received(ours, 3)
     assert every_position_once(stage) == Counter(flows=3)
 
@@ -297,12 +301,15 @@ def test_an_aborted_transaction_admits_nobody(stage: Settings) -> None:
         messages = joined(messages, received(ours, 2))
         limit_messages(one, 1_000)
         wait_until_refused(one, 2_000)
-        assert not ours.process_batches(messages)
+        assert ours.process(messages.part(0, 1))
+        assert not committed(ours, messages.part(1, len(messages))), "of the transaction before it, or of its own"
         limit_messages(one, 8_388_608)
+        ours.start_over()
         again = received(ours, 3)
         for _ in range(5):
-            if ours.process_batches(again):
+            if committed(ours, again):
                 break
+            ours.start_over()
             again = received(ours, 3)
     assert every_position_once(one) == Counter(flows=2)
 
@@ -321,7 +328,7 @@ def test_no_tick_behind_what_has_not_been_read_yet(stage: Settings) -> None:
     """While another partition's backlog drains, a sensor's messages wait in the client: it is not idle."""
     idle = stage.model_copy(update={"idle_us": 300_000})
     with opened(idle, 3) as (ours, messages):
-        assert ours.process_batches(messages)
+        assert committed(ours, messages)
         raw = clients.producer(stage, "foreign")
         headers = {"content-type": b"zeek-conn+json", "site": b"dam", "sensor": b"gate"}
         for number in range(40):
@@ -331,11 +338,11 @@ def test_no_tick_behind_what_has_not_been_read_yet(stage: Settings) -> None:
         time.sleep(1.0)  # longer than the sensor may be idle, as the other partition's backlog would take
         ours.tick()
         assert ticks_in(stage) == [], "the sensor has sent; ingest has not read it yet"
-        assert ours.process_batches(received(ours, 40))
+        assert committed(ours, received(ours, 40))
         deadline = time.monotonic() + PATIENCE_S
         while len(ticks_in(stage)) < 2 and time.monotonic() < deadline:
             more = ours.receive()
-            assert not more or ours.process_batches(more)
+            assert not more or committed(ours, more)
             ours.tick()
         ticks = {message.partition(): message.offset() for message in ticks_in(stage)}
         assert ticks == {0: 23, 1: 20}, "one each, right behind everything it sent"
@@ -344,12 +351,12 @@ def test_no_tick_behind_what_has_not_been_read_yet(stage: Settings) -> None:
 def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(stage: Settings) -> None:
     few = stage.model_copy(update={"max_sensors": 3})
     with opened(few, 1) as (ours, messages):  # of sensor gate
-        assert ours.process_batches(messages)
+        assert committed(ours, messages)
         send_of(stage, ["weir", "sluice", "date-2026-11-28", "gate"])
-        assert ours.process_batches(received(ours, 4))
+        assert committed(ours, received(ours, 4))
     with opened(few, 0) as (successor, _nothing):
         send_of(stage, ["date-2026-11-29", "sluice", "weir", "gate"])
-        assert successor.process_batches(received(successor, 4))
+        assert committed(successor, received(successor, 4))
     assert every_position_once(stage) == Counter(flows=7, too_many_sensors=2)
     for message in read(stage, stage.topics.rejects):
         for row in decode(value(message), "reject")[0].to_pylist():
@@ -359,11 +366,11 @@ def test_sensors_beyond_the_bound_are_rejects_also_after_a_restart(stage: Settin
 
 def test_raw_that_was_deleted_unread_is_reported_and_counted(stage: Settings) -> None:
     with opened(stage, 3) as (ours, messages):
-        assert ours.process_batches(messages)
+        assert committed(ours, messages)
     send_of(stage, ["gate"] * 20)
     delete_below(stage, 13)
     with structlog.testing.capture_logs() as lines, opened(stage, 0) as (successor, _nothing):
-        assert successor.process_batches(received(successor, 10))
+        assert committed(successor, received(successor, 10))
         counted = successor.telemetry.registry.get_sample_value(
             "forebay_offsets_deleted_unread_total", {"stage": "ingest"}
         )
@@ -373,7 +380,7 @@ def test_raw_that_was_deleted_unread_is_reported_and_counted(stage: Settings) ->
     ]
     assert counted == 10
     with structlog.testing.capture_logs() as lines, opened(stage, 2) as (successor, messages):
-        assert successor.process_batches(messages)
+        assert committed(successor, messages)
     assert not [line for line in lines if line["event"] == "deleted before it was read"]
 
 

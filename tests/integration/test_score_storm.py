@@ -3,11 +3,9 @@ scored is that of a run in which nothing happened, and models hold from where th
 """
 
 import random
-import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,7 +15,8 @@ from models.serving import registry
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
-from tests.integration.chains import GRACE_S, settings_for, worker
+from tests.integration.chains import settings_for, worker
+from tests.integration.storms import Process, Storm
 from tests.integration.test_score_worker import SCORE, payload, promote, received, reference, values
 from tests.patience import PATIENCE_S
 from tests.score.small_model import small_model
@@ -27,9 +26,6 @@ PARTITIONS, MODELS = 4, 3
 STORM_S = 90.0
 BETWEEN_S = 0.05
 POINTS = ("score.begun", "score.produced", "score.offsets sent", "score.committed")
-STOPPED = (0, -signal.SIGTERM, -signal.SIGKILL, 75)
-"""How a worker ends that is asked to: before it listens, by its fail point, or fenced by a twin of before."""
-Process = subprocess.Popen[bytes]
 Sent = dict[int, list[bytes]]
 
 
@@ -59,26 +55,6 @@ def sending(settings: Settings, rng: random.Random) -> Iterator[Sent]:
         thread.join()
 
 
-def shake(process: Process, rng: random.Random, twin: Callable[[], Process]) -> Process:
-    """Do something to a worker; who goes on under its name."""
-    what = rng.choice(("kill", "stop", "pause", "pause", "sleep", "twin"))
-    if what == "kill":
-        process.kill()
-    elif what == "stop":
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(GRACE_S) in STOPPED
-    else:
-        process.send_signal(signal.SIGSTOP)
-        successor = twin() if what == "twin" else process
-        time.sleep(rng.uniform(7.0, 12.0) if what == "sleep" else rng.uniform(0.05, 3.0))  # a session is 6 s
-        process.send_signal(signal.SIGCONT)
-        if what == "twin":
-            time.sleep(3.0)  # Kafka lets one of the two live, or neither
-            process.kill()
-        return successor
-    return process
-
-
 @pytest.mark.parametrize("seed", [int(time.time() // 86_400)])  # of the day, in the test's name
 def test_a_storm_changes_nothing(kafka: str, prefix: str, tmp_path: Path, seed: int) -> None:
     for number in range(MODELS):
@@ -88,32 +64,20 @@ def test_a_storm_changes_nothing(kafka: str, prefix: str, tmp_path: Path, seed: 
     rng, promotions = random.Random(seed), 0
     with ExitStack() as stack:
 
-        def start(name: str, failpoint: str = "") -> Process:
+        def start(name: str, failpoint: str) -> Process:
             set_to = settings.model_copy(update={"failpoint": failpoint})
             return stack.enter_context(worker(set_to, SCORE, name, tmp_path / f"{name}.log"))
 
-        def revive(armed: bool) -> None:
-            for name, process in workers.items():
-                if process.poll() is not None:
-                    failpoint = f"{rng.choice(POINTS)}:{rng.randint(1, 60)}" if armed else ""
-                    workers[name] = start(name, failpoint)
-
-        workers = {name: start(name) for name in ("a", "b")}
+        storm = Storm(start, POINTS, rng)
         end = time.monotonic() + STORM_S
         with sending(settings, random.Random(seed + 1)) as sent:
             while time.monotonic() < end:
-                time.sleep(rng.uniform(0.3, 4.0))
-                revive(armed=rng.random() < 0.6)
                 if rng.random() < 0.3:
                     promotions += 1
                     from_us = 1_000_000 + 100_000 * max(map(len, sent.values())) + rng.randint(-500_000, 1_500_000)
                     promote(settings, small_model(promotions % MODELS), str(promotions), from_us)
-                name = rng.choice(("a", "b"))
-                workers[name] = shake(workers[name], rng, lambda name=name: start(name))  # type: ignore[misc]
-        for process in workers.values():
-            process.kill()  # they may have a fail point to come
-            process.wait()
-        revive(armed=False)
+                storm.strike()
+        storm.end()
         scored = received(settings, settings.topics.archive, {p: len(each) for p, each in sent.items()})
     ledger = PromotionLedger(PARTITIONS)
     for record in values(received(settings, settings.topics.models, {0: promotions}))[0]:

@@ -1,7 +1,8 @@
 """The intake worker: topics of other tools in, `raw` with headers and key out, with the positions in one transaction.
 
 All partitions of a source's topics are read by one worker, merged (merge.py); a second one fences the first. It has no
-state but its positions.
+state but its positions. What messages became is put to transactions (runtime/kafka/transactions.py): while one is
+committed the next are read and converted.
 """
 
 import time
@@ -16,20 +17,19 @@ from pipeline.ingest.intake.convert import Converter
 from pipeline.ingest.intake.merge import Partition, PartitionMerge
 from pipeline.ingest.intake.origins import Envelope
 from pipeline.ingest.intake.pack import RawPack
-from pipeline.runtime import failpoints
-from pipeline.runtime.kafka import clients, errors, producing, tail
+from pipeline.runtime.kafka import clients, errors, tail
 from pipeline.runtime.kafka.outage import KafkaWatch
 from pipeline.runtime.kafka.retention import DeletedUnread
 from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
-from pipeline.runtime.kafka.watchdog import Watchdog
+from pipeline.runtime.kafka.transactions import BY_KEY, Outgoing, TransactionWriter
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 from schemas.intake import AUTO
 from schemas.topics import topics as table
 
 STAGE = "intake"
-# One transaction holds at most so many messages, or what came within POLL_S.
+# At most so many messages are converted at once, or what came within POLL_S.
 MAX_MESSAGES = 16_384
 POLL_S = 0.05
 # Of a partition that is ahead of the others so many messages wait; then it is paused. Together with the client's own
@@ -37,7 +37,7 @@ POLL_S = 0.05
 MAX_WAITING = 16_384
 # Shippers put a thousand records into a message: of such a partition some dozen wait, not gigabytes of them.
 MAX_WAITING_BYTES = 33_554_432
-# Of one transaction: what is found in it takes several times as much memory.
+# Of what is converted at once: what is found in it takes several times as much memory.
 MAX_BYTES = 33_554_432
 # What the client reads ahead: some seconds at full rate; the rest of memory is the batch.
 QUEUED_KIB = 32_768
@@ -63,7 +63,6 @@ class IntakeWorker:
         self.merge: PartitionMerge[Message] = PartitionMerge()
         self.deleted: dict[str, DeletedUnread] = {}
         self.discover_at = 0.0
-        self.watchdog = Watchdog(STAGE, kafka.hopeless)
         self.consumer = clients.consumer(
             settings, STAGE, **tail.EOF_EVENTS, **{"queued.max.messages.kbytes": QUEUED_KIB}
         )
@@ -73,6 +72,7 @@ class IntakeWorker:
         except BaseException:
             self.consumer.close()
             raise
+        self.transactions = TransactionWriter("intake", self.producer, kafka, telemetry)
 
     def run(self) -> None:
         """Read until asked to stop."""
@@ -88,12 +88,14 @@ class IntakeWorker:
             messages = self.merge.released(MAX_MESSAGES, MAX_BYTES)
             self.telemetry.stage.waiting_since(messages[0].timestamp()[1] * 1000 if messages else None)
             self.resume()
-            if messages and not self.process(messages):
+            if not (self.transactions.poll() and self.process(messages)):
                 self.restart()
                 time.sleep(RETRY_S)
+        self.transactions.settle()
 
     def close(self) -> None:
-        """Leave the clients."""
+        """Leave the clients, an open transaction to its commit."""
+        self.transactions.close()
         clients.abandon(self.consumer, self.producer)
 
     def discover(self) -> None:
@@ -179,6 +181,7 @@ class IntakeWorker:
 
     def restart(self) -> None:
         """Read everything again from the committed positions: what was read and not committed is dropped."""
+        self.transactions.resume()
         self.merge = PartitionMerge()
         self.merge.assign(self.partitions)
         self.paused = set()
@@ -187,30 +190,26 @@ class IntakeWorker:
         self.consumer.assign(self.start_positions(self.partitions))
 
     def process(self, messages: Sequence[Message]) -> bool:
-        """Convert messages and commit what they became with their positions; False where they must be read again."""
+        """Convert messages, and put what they became with the positions behind them; False after an abort."""
+        if not messages:
+            return True
         started = time.perf_counter()
         packs = self.convert(messages)
+        records = sum(pack.records for pack in packs)
         following: dict[Partition, int] = {}
         for message in messages:
             following[message.topic() or "", message.partition() or 0] = (message.offset() or 0) + 1
-        offsets = [TopicPartition(*partition, offset) for partition, offset in following.items()]
-        try:
-            self.producer.begin_transaction()
-            for pack in packs:
-                self.produce(pack)
-            failpoints.reached("intake.produced")
-            membership = self.consumer.consumer_group_metadata()
-            self.kafka.step(lambda timeout_s: self.watchdog.send_offsets(self.producer, offsets, membership, timeout_s))
-            failpoints.reached("intake.offsets sent")
-            self.kafka.step(self.producer.commit_transaction)
-            failpoints.reached("intake.committed")
-        except KafkaException as error:
-            self.kafka.abort(self.producer, error)
-            return False
-        self.kafka.progressed()
-        self.telemetry.stage.rows_out(sum(pack.records for pack in packs))
-        self.telemetry.stage.batch(time.perf_counter() - started)
-        return True
+
+        def committed(at_s: float) -> None:
+            self.telemetry.stage.rows_out(records)
+            self.telemetry.stage.batch(at_s - started)
+
+        return self.transactions.put(
+            [self.outgoing(pack) for pack in packs],
+            [TopicPartition(*partition, offset) for partition, offset in following.items()],
+            self.consumer.consumer_group_metadata(),
+            committed,
+        )
 
     def convert(self, received: Sequence[Message]) -> list[RawPack]:
         """The messages of each source, as messages of `raw`."""
@@ -230,8 +229,8 @@ class IntakeWorker:
             self.telemetry.count("forebay_intake_skipped", sum(converted.other_logs.values()), source=title)
         return packs
 
-    def produce(self, pack: RawPack) -> None:
-        """Produce one message of `raw`."""
+    def outgoing(self, pack: RawPack) -> Outgoing:
+        """One message of `raw`."""
         source = raw.SourceInfo(
             pack.content_type,
             pack.columns,
@@ -240,15 +239,7 @@ class IntakeWorker:
             time_zone=pack.time_zone,
             lateness_us=pack.lateness_us,
         )
-        producing.produce(
-            self.producer,
-            self.settings.topics.raw,
-            pack.value,
-            stopped=self.kafka.hopeless,
-            key=source.key,
-            headers=source.headers,
-        )
-        self.producer.poll(0)
+        return Outgoing(self.settings.topics.raw, BY_KEY, source.key, pack.value, source.headers)
 
 
 def _envelope(message: Message) -> Envelope:

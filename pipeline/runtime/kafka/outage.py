@@ -218,14 +218,8 @@ class KafkaWatch:
                 return True
         return False
 
-    def abort(
-        self,
-        producer: Producer,
-        error: KafkaException,
-        event: str = "transaction aborted, reading again",
-        **facts: object,
-    ) -> None:
-        """Abort the transaction that this error has broken; the log has `event` and the facts.
+    def abort(self, producer: Producer, error: KafkaException, **facts: object) -> None:
+        """Abort the transaction that this error has broken; the log has the facts.
 
         Raises the error where the session is over: its successor reads on from the committed positions.
         """
@@ -233,7 +227,7 @@ class KafkaWatch:
         if reason.fatal() or not reason.txn_requires_abort():
             raise error
         self._telemetry.stage.error()
-        log(self._stage).warning(event, error=str(reason), **facts)
+        log(self._stage).warning("transaction aborted, reading again", error=str(reason), **facts)
         self.step(producer.abort_transaction)
 
     def step(self, step: Callable[[float], object]) -> None:

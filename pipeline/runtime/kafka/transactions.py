@@ -31,6 +31,9 @@ whatever is in it: larger ones save nothing, and what waits is held here, and on
 CLOSE_S = 10.0
 """So long a session that ends waits for its transaction; after that it is left to its successor, who aborts it."""
 
+BY_KEY = -1
+"""As a message's partition: the one that its key belongs to."""
+
 Committed = Callable[[float], None]
 
 
@@ -89,7 +92,7 @@ class TransactionWriter:
 
         Parameters
         ----------
-        positions : the offset to read next of each partition, and what is stored beside it
+        positions : the offset to read next of each partition, and what is stored beside it; may be none
         membership : Consumer.consumer_group_metadata(), by which Kafka knows whose positions these are
         committed : called by `poll` or `settle` once they are, with the time.perf_counter() of that
 
@@ -200,16 +203,19 @@ class TransactionWriter:
                 self._produce(message)
             transaction.messages.clear()  # the producer has its own copy
             failpoints.reached(f"{self._stage}.produced")
-            self._kafka.step(
-                lambda timeout_s: self._watchdog.send_offsets(
-                    self._producer, offsets, transaction.membership, timeout_s
+            if offsets:
+                self._kafka.step(
+                    lambda timeout_s: self._watchdog.send_offsets(
+                        self._producer, offsets, transaction.membership, timeout_s
+                    )
                 )
-            )
             failpoints.reached(f"{self._stage}.offsets sent")
             self._kafka.step(self._producer.commit_transaction)
             failpoints.reached(f"{self._stage}.committed")
         except KafkaException as error:
-            self._kafka.abort(self._producer, error)
+            self._kafka.abort(
+                self._producer, error, up_to=[f"{at.topic}[{at.partition}]@{at.offset}" for at in offsets]
+            )
             return False
         self._kafka.progressed()
         return True

@@ -74,7 +74,7 @@ class Kafka:
     def step(self, step: Callable[[float], object]) -> None:
         step(1.0)
 
-    def abort(self, producer: Log, error: KafkaException) -> None:
+    def abort(self, producer: Log, error: KafkaException, **_facts: object) -> None:
         if error.args[0].fatal():
             raise error
         producer.abort_transaction(1.0)
@@ -129,6 +129,15 @@ def test_what_comes_while_one_is_open_shares_the_next() -> None:
         assert writer.settle() and done == [0, 1, 2, 3]
         assert log.sizes == [1, 3] and log.position == 4
         assert not writer.is_open()
+
+
+def test_messages_without_positions_leave_them_where_they_are() -> None:
+    log, done = Log(), list[int]()
+    with writing(log) as writer:
+        assert put(writer, 0) and writer.settle()
+        assert writer.put([Outgoing(TOPIC, 0, None, b"tick", [])], [], None, lambda _at_s: done.append(1))
+        assert writer.settle() and done == [1]
+    assert log.committed == [b"0", b"tick"] and log.position == 1
 
 
 def test_who_has_more_to_put_than_may_wait_waits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ WRITING = re.compile(r'TransactionWriter\("(\w+)"')
 NOT_IN_A_ROUND = {
     *("archive.swap added", "replay.next file"),
     *("output.sent", "output.parked", "output.resent", "output.committed", "output.journal written"),
-    *("intake.produced", "intake.offsets sent", "intake.committed"),
+    *("intake.begun", "intake.produced", "intake.offsets sent", "intake.committed"),
     *("follow.read", "follow.begun", "follow.produced", "follow.positions sent", "follow.committed"),
     *("archive.checkpoint written", "archive.checkpoints cleaned", "archive.checkpoints deleted"),
 }
