@@ -93,6 +93,11 @@ class ArchiveWorker:
                     self._advance(owned)
             for owned in self._owned.values():
                 self._commit(owned)
+        except BaseException:
+            # What failed may have rows that are in no file and no longer open. Closing the client calls `_revoke`,
+            # which would commit their position without them.
+            self._owned.clear()
+            raise
         finally:
             clients.abandon(self._consumer, None)
 

@@ -1,7 +1,9 @@
 """Stage 5 on a real broker: killed again and again, it leaves the archive of a reference run."""
 
+import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from random import Random
@@ -16,7 +18,7 @@ from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
-from tests.archive.plant import RawMessage, Wire, feed, random_log, wire
+from tests.archive.plant import T0_US, RawMessage, Record, Wire, feed, random_log, wire
 from tests.integration.chains import settings_for, wait_for, worker
 from tests.patience import PATIENCE_S
 
@@ -161,6 +163,29 @@ def test_a_worker_that_slept_past_its_session_stops(settings: Settings, logs: Lo
             assert first.wait(PATIENCE_S) != 0
             wait_until_archived(settings, expected_rows({1: logs[1]}), second, site="site1")
     assert verify(settings.archive_uri, None)["problems"] == []
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="not proven: a disk that fills under the archive's worker loses nothing (prlimit)"
+)
+def test_a_disk_that_fills_while_a_file_is_written_loses_nothing(settings: Settings, tmp_path: Path) -> None:
+    """Rows of a message that was taken are in a file that cannot be written, and a manifest still has room: closing the
+    client gives the partition back, and that must not commit the message's position.
+    """
+    rows = tuple(Record(T0_US + 1_000_000 * number) for number in range(20))
+    logs = {0: [RawMessage("site0", "a", rows, T0_US), RawMessage("site0", "a", (), T0_US, mark=True)]}
+    with worker(settings, STAGE, log=tmp_path / "full") as process:
+        wait_for(tmp_path / "full", '"ready"')
+        # As on a full disk, what is too large cannot be written (EFBIG for ENOSPC).
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        send(settings, logs, cuts=1)
+        assert process.wait(PATIENCE_S) == 1
+    assert "disk full" in (tmp_path / "full").read_text()
+    with worker(settings, STAGE) as process:
+        wait_until_archived(settings, expected_rows(logs), process)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_S) == 0
+    assert compare(reference_run(logs, tmp_path / "reference"), settings.archive_uri)["ok"]
 
 
 def test_a_message_that_is_none_stops_the_worker_with_its_position(settings: Settings, tmp_path: Path) -> None:
