@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Request
 
 from pipeline.tools.triage.accounts import may
 from pipeline.tools.triage.answers import Refused
-from pipeline.tools.triage.app import Page
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.sessions import Session
 
 ASKED_BY_ITSELF = frozenset({"/api/v1/session", "/api/v1/events"})

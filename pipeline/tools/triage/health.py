@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Depends
 from starlette.responses import PlainTextResponse
 
-from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import page_of
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.topic_feed import AWAY, STARTING
 
 

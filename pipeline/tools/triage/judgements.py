@@ -18,10 +18,10 @@ from pipeline.tools.alerts.incidents import INCIDENT, Document
 from pipeline.tools.alerts.verdict_effects import effect, listed_verdicts
 from pipeline.tools.sensors import commands
 from pipeline.tools.triage.accounts import ANALYST, VIEWER
-from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import changing, having, origin_of, page_of
 from pipeline.tools.triage.database import Connection
 from pipeline.tools.triage.incident_list import NotThere, incident_named
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.rows import select_in, storable
 from pipeline.tools.triage.sessions import Session
 from pipeline.tools.triage.verdict_rows import incidents_in_reach

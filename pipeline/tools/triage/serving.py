@@ -11,8 +11,9 @@ from pipeline.settings import Settings
 from pipeline.tools.http_server import LOOPBACK, Listening, is_loopback, listen, require_tls, server_of
 from pipeline.tools.triage.accounts import Accounts
 from pipeline.tools.triage.alert_files import read_alerts
-from pipeline.tools.triage.app import Page, application
+from pipeline.tools.triage.app import application
 from pipeline.tools.triage.database import Database, open_database
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.provider import Provider
 from pipeline.tools.triage.provider_settings import ProviderSettings, read_provider
 from pipeline.tools.triage.sessions import LocalUser, Sessions

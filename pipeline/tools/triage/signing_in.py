@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from pipeline.tools.triage.accounts import VIEWER, Account
 from pipeline.tools.triage.answers import Refused
-from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import changing, origin_of, page_of
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.sessions import ABSOLUTE_US, Session, Sessions
 
 

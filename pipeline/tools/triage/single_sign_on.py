@@ -21,9 +21,9 @@ from pipeline.runtime.telemetry import log
 from pipeline.runtime.terminal import printable
 from pipeline.tools.triage.accounts import Account
 from pipeline.tools.triage.answers import Refused
-from pipeline.tools.triage.app import Page
 from pipeline.tools.triage.asking import origin_of, page_of
 from pipeline.tools.triage.id_tokens import RefusedToken, role_in
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.provider import Provider, ProviderAway, RefusedCode
 from pipeline.tools.triage.sessions import Sessions
 from pipeline.tools.triage.signing_in import begin

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
-from pipeline.tools.triage.app import Page, application
+from pipeline.tools.triage.app import application
 from pipeline.tools.triage.database import Database, open_database
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.sessions import LocalUser
 from pipeline.tools.triage.store import Store
 from tests.contracts.test_incident_joining import alert as joinable

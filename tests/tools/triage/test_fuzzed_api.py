@@ -14,7 +14,8 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from pipeline.tools.triage.app import Page, application
+from pipeline.tools.triage.app import application
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.sessions import LocalUser
 from pipeline.tools.triage.single_sign_on import PREFIX
 from tests.examples import examples

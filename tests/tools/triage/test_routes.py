@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.tools.assets.known_devices import known_devices
 from pipeline.tools.assets.label import Label
-from pipeline.tools.triage.app import Page, application
+from pipeline.tools.triage.app import application
 from pipeline.tools.triage.live import changes_after, last_position
+from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.plant import Plant
 from pipeline.tools.triage.sessions import LocalUser
 from tests.tools.triage.pages import TestClient, alert, client_of, store_of

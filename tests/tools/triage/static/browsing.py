@@ -16,7 +16,8 @@ import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from pipeline.tools.broker.ports import free_port
-from pipeline.tools.triage import app as triage
+from pipeline.tools.triage import page as triage
+from pipeline.tools.triage.app import application
 from pipeline.tools.triage.sessions import LocalUser, Sessions
 from pipeline.tools.triage.store import Store
 from tests.patience import PATIENCE_S
@@ -79,9 +80,7 @@ class Served:
         self.port = self.port or free_port()  # no client's: it must be free again after a while
         listening.bind(("127.0.0.1", self.port))
         self.page = triage.Page(self.store, self.sessions, **self.given)
-        config = uvicorn.Config(
-            triage.application(self.page), log_config=None, access_log=False, timeout_graceful_shutdown=1
-        )
+        config = uvicorn.Config(application(self.page), log_config=None, access_log=False, timeout_graceful_shutdown=1)
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([listening],), daemon=True)
         self._thread.start()
