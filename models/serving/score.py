@@ -8,7 +8,8 @@ import numpy as np
 from models.errors import RefusedModel
 from models.rows import Floats, Ints, Strings
 from models.serving.device import resolved
-from models.serving.engine import Engine, engine_of
+from models.serving.engine import Engine
+from models.serving.engines import engine_of
 from models.serving.model import Model
 from models.serving.scored import Scored
 

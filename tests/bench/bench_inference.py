@@ -14,7 +14,7 @@ import httpx
 import orjson
 
 from models.serving import registry
-from models.serving.engine import engine_of
+from models.serving.engines import engine_of
 from models.serving.score import Scorer
 from pipeline.tools.inference.application import JSON_BYTES, application
 from pipeline.tools.inference.current_service import CurrentService

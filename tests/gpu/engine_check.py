@@ -18,7 +18,7 @@ import orjson
 from models.errors import RefusedModel
 from models.serving import registry
 from models.serving.device import cuda_available
-from models.serving.engine import engine_of
+from models.serving.engines import engine_of
 from models.serving.parity import measured
 from models.serving.score import Scorer
 from pipeline.tools.inference.engine_timing import timed

@@ -46,7 +46,7 @@ def bench(
     """
     from models.errors import RefusedModel
     from models.serving import registry as models
-    from models.serving.engine import ENGINES, engine_of
+    from models.serving.engines import ENGINES, engine_of
     from models.serving.parity import measured
     from models.serving.score import Scorer
     from pipeline.tools.inference.engine_timing import ROWS_A_CALL, timed

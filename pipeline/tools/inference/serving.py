@@ -165,7 +165,7 @@ async def _with_tasks(begun: Sequence[Callable[[], Coroutine[Any, Any, None]]], 
 
 def _warm(model: "Model", name: str) -> "Scorer":
     """A scorer that has scored with each of its calibrations: no request waits for what is made at the first one."""
-    from models.serving.engine import engine_of
+    from models.serving.engines import engine_of
     from models.serving.score import Scorer
 
     scorer = Scorer(model, engine=engine_of(name, model))

@@ -17,9 +17,9 @@ from loadtest.plants.westermo import traffic
 from models.errors import RefusedModel
 from models.igan.known_classes import KnownClasses
 from models.rows import Floats
-from models.serving import engine as engines
-from models.serving import registry
-from models.serving.engine import ENGINES, TILE, Engine, engine_of
+from models.serving import engines, registry
+from models.serving.engine import TILE, Engine
+from models.serving.engines import ENGINES, engine_of
 from models.serving.kernel_engine import KernelEngine
 from models.serving.model import POOLED, Model, finish, tensors_of
 from models.serving.parity import EXACT, REDUCED, difference, golden_rows, measured, require_parity

@@ -8,7 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from models.serving import registry
-from models.serving.engine import ENGINES
+from models.serving.engines import ENGINES
 from pipeline.errors import RefusedState, Usage
 from pipeline.tools.cli.score import app
 from tests.models import tiny

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from models.serving.engine import engine_of
+from models.serving.engines import engine_of
 from models.serving.score import Scorer
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.settings import load_settings

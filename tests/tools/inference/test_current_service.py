@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 import pytest
 
-from models.serving.engine import engine_of
+from models.serving.engines import engine_of
 from models.serving.model import Model
 from models.serving.score import Scorer
 from models.serving.scored import Scored

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from models.serving.engine import engine_of
+from models.serving.engines import engine_of
 from models.serving.score import Scorer
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.settings import load_settings
