@@ -4,15 +4,12 @@ import shutil
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.errors import BadData, ForebayError
 from pipeline.runtime.certificates import certificates
 from pipeline.runtime.telemetry.logs import log
+from pipeline.runtime.telemetry.metrics import Metrics
 from pipeline.settings import Settings
-
-if TYPE_CHECKING:
-    from pipeline.runtime.telemetry.telemetry import Telemetry
 
 # Stage -> what it writes, and the setting that says where. Where that is a bucket there is nothing to measure.
 FOLDERS = {
@@ -23,7 +20,7 @@ FOLDERS = {
 }
 
 
-def watch_resources(telemetry: "Telemetry", settings: Settings) -> None:
+def watch_resources(metrics: Metrics, settings: Settings) -> None:
     """Make the gauges of a stage's disks and certificates; each is asked when it is scraped.
 
     A certificate is read once: the worker's connections go on with it until it is started again, whatever the file
@@ -31,17 +28,17 @@ def watch_resources(telemetry: "Telemetry", settings: Settings) -> None:
     """
     from pipeline.runtime.storage.storage import local_folder  # pyarrow, which a command's help does without
 
-    stage = telemetry.stage_name
+    stage = metrics.stage_name
     for folder, setting in FOLDERS.get(stage, {}).items():
         try:
             path = local_folder(str(getattr(settings, setting)))
         except ForebayError:
             continue  # the stage itself says what is wrong with it, when it opens it
         if path is not None:
-            telemetry.gauge_function("forebay_disk_free_bytes", partial(free_bytes, path), stage=stage, folder=folder)
+            metrics.gauge_function("forebay_disk_free_bytes", partial(free_bytes, path), stage=stage, folder=folder)
     try:
         for each in certificates(settings.security):
-            telemetry.gauge_function(
+            metrics.gauge_function(
                 "forebay_certificate_expiry_seconds",
                 partial(_seconds_until, each.expires_s),
                 stage=stage,

@@ -4,10 +4,8 @@ All six are there from the first scrape, at zero. docs/metrics.md says what a ro
 """
 
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from pipeline.runtime.telemetry.telemetry import Telemetry
+from pipeline.runtime.telemetry.metrics import Metrics
 
 # Beside `stage`, what a stage's counters are split by. Names from outside are bounded by whoever counts them.
 ROWS_OUT_LABELS = {"ingest": ("site", "sensor"), "alert": ("activity",), "archive": ("table",)}
@@ -17,8 +15,8 @@ REJECTED_LABELS = {"ingest": ("site", "sensor", "reason"), "serve": ("reason",)}
 class StageMetrics:
     """What one stage has taken in, passed on and refused, what went wrong, and how far behind it is."""
 
-    def __init__(self, telemetry: "Telemetry", stage: str) -> None:
-        self._telemetry = telemetry
+    def __init__(self, metrics: Metrics, stage: str) -> None:
+        self._metrics = metrics
         self._stage = stage
         self._oldest_us: int | None = None
         self._away_since_s: float | None = None
@@ -26,29 +24,29 @@ class StageMetrics:
         self.rows_in(0)
         self.rows_out(0, **dict.fromkeys(ROWS_OUT_LABELS.get(stage, ()), ""))
         self.rejected(0, **dict.fromkeys(REJECTED_LABELS.get(stage, ()), ""))
-        telemetry.count("forebay_errors", 0, stage=stage)
-        telemetry.gauge_function("forebay_lag_seconds", self._lag_s, stage=stage)
-        telemetry.histogram("forebay_batch_seconds", stage=stage)
+        metrics.count("forebay_errors", 0, stage=stage)
+        metrics.gauge_function("forebay_lag_seconds", self._lag_s, stage=stage)
+        metrics.histogram("forebay_batch_seconds", stage=stage)
 
     def rows_in(self, rows: int) -> None:
         """Rows (for ingest: records) taken from the input topics; a message seen before counts no second time."""
-        self._telemetry.count("forebay_rows_in", rows, stage=self._stage)
+        self._metrics.count("forebay_rows_in", rows, stage=self._stage)
 
     def rows_out(self, rows: int, **labels: str) -> None:
         """Rows passed on; `labels` are those of ROWS_OUT_LABELS."""
-        self._telemetry.count("forebay_rows_out", rows, stage=self._stage, **labels)
+        self._metrics.count("forebay_rows_out", rows, stage=self._stage, **labels)
 
     def rejected(self, rows: int, **labels: str) -> None:
         """Rows refused because of what they hold; `labels` are those of REJECTED_LABELS."""
-        self._telemetry.count("forebay_rejected", rows, stage=self._stage, **labels)
+        self._metrics.count("forebay_rejected", rows, stage=self._stage, **labels)
 
     def error(self) -> None:
         """Something went wrong that is not in the data: a batch to be done again, or what stops the worker."""
-        self._telemetry.count("forebay_errors", stage=self._stage)
+        self._metrics.count("forebay_errors", stage=self._stage)
 
     def batch(self, seconds: float) -> None:
         """Record how long a batch took."""
-        self._telemetry.observe("forebay_batch_seconds", seconds, stage=self._stage)
+        self._metrics.observe("forebay_batch_seconds", seconds, stage=self._stage)
 
     def waiting_since(self, sent_us: int | None) -> None:
         """Kafka's timestamp of the oldest message at hand, in microseconds; None where the last read found nothing.

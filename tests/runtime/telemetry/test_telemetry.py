@@ -11,7 +11,8 @@ import pytest
 from pipeline.errors import Misconfigured
 from pipeline.runtime.telemetry import Telemetry, start
 from pipeline.runtime.telemetry.endpoint import HANGS_AFTER_S
-from pipeline.runtime.telemetry.telemetry import MAX_LABEL_SETS, PORTS
+from pipeline.runtime.telemetry.metrics import MAX_LABEL_SETS
+from pipeline.runtime.telemetry.telemetry import PORTS
 from pipeline.settings import load_settings
 from tests.patience import PATIENCE_S
 
