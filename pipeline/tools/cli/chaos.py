@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from pipeline.tools.cli.load import LOCAL
+from pipeline.tools.cli.load_target import LOCAL
 from pipeline.tools.cli.output import Bootstrap, Json, emit, people, say
 
 app = typer.Typer(no_args_is_help=True, help="Fault campaigns: break everything on purpose, then compare.")

@@ -10,6 +10,7 @@ import typer
 
 from pipeline.errors import Failed, Usage
 from pipeline.tools.cli import load_capacity, load_run
+from pipeline.tools.cli.load_target import require_local
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.progress import positive_or_max, progress, sending_progress
 from pipeline.tools.cli.settings_here import settings_here
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from loadtest.sending import Sent
 
 app = typer.Typer(no_args_is_help=True, help="Load: made-up plants and attacks, sent or written.")
-
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
 
 
 @app.callback()
@@ -139,15 +138,6 @@ def _attacks(text: str) -> tuple[str, ...]:
     if text in ("all", "none", ""):
         return tuple(ATTACKS) if text == "all" else ()
     return tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-
-
-def require_local(bootstrap: str) -> None:
-    """Usage where a server of `bootstrap` is not this machine."""
-    if any(server.rsplit(":", 1)[0].strip() not in LOCAL for server in bootstrap.split(",")):
-        raise Usage(
-            f"--bootstrap: got {bootstrap}, which is not this machine; "
-            "records of plants that do not exist would stand among real ones: add --not-local if that is meant"
-        )
 
 
 def _scenario(name: str, changes: dict[str, Any]) -> Scenario:

@@ -20,8 +20,8 @@ from pipeline.tools.cli.load_run import (
     WarmUp,
     objectives_of,
     scenario_of,
-    target_of,
 )
+from pipeline.tools.cli.load_target import target_of
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people
 from pipeline.tools.cli.progress import progress
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.errors import Usage
+from pipeline.tools.cli.load_target import target_of
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
 from pipeline.tools.cli.progress import progress
-from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
     from loadtest.workload.objectives import Objective
     from loadtest.workload.scenario import LoadScenario
-    from loadtest.workload.streams import Tapes
-    from pipeline.tools.load.run import LoadRequest, Target
 
 ScenarioName = Annotated[str, typer.Argument(metavar="SCENARIO", help="A name of `load scenarios`, or a TOML file.")]
 Slo = Annotated[
@@ -112,33 +108,3 @@ def objectives_of(texts: list[str] | None) -> list[Objective]:
         return [objective_of(text) for text in texts or ()]
     except ObjectiveError as error:
         raise Usage(f"--slo: {error}") from error
-
-
-@contextmanager
-def target_of(
-    request: LoadRequest,
-    tapes: list[Tapes],
-    local: bool,
-    not_local: bool,
-    bootstrap: str | None,
-    prefix: str | None,
-    quiet: bool,
-) -> Iterator[Target]:
-    """The system the options name, ready for a load."""
-    from pipeline.ingest.files.send import require_topic
-    from pipeline.tools.cli.load import require_local
-    from pipeline.tools.load.run import speed_of
-    from pipeline.tools.load.targets import learning_for, local_target, running_target
-
-    if local:
-        if bootstrap is not None or prefix is not None:
-            raise Usage("--local: got --bootstrap or --prefix as well, expected one system; leave either out")
-        say("starting Kafka and the six stages ...", quiet=quiet)
-        with local_target(learning_for(speed_of(request, tapes) * request.duration_s)) as target:
-            yield target
-        return
-    settings = settings_here(bootstrap=bootstrap, topic_prefix=prefix)
-    if not not_local:
-        require_local(settings.bootstrap)
-    require_topic(settings)
-    yield running_target(settings)
