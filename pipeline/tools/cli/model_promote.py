@@ -1,12 +1,18 @@
-"""`forebay model promote`: let a model score from an event time on."""
+"""`forebay model promote`: let a model score from an event time on; commands that make candidates do so, too."""
 
-from typing import Annotated
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from pipeline.tools.cli.model_options import Registry, refusals, registry_of
-from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, busy, emit, say
 from pipeline.tools.cli.settings_here import settings_here
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+    from pipeline.tools.promotion import Target
 
 
 def promote(
@@ -25,7 +31,6 @@ def promote(
     """
     from models.serving import registry as models
     from pipeline.runtime.kafka.clients import require_broker
-    from pipeline.tools.cli.retrain import promoted
     from pipeline.tools.offline.training_rows import feature_set
     from pipeline.tools.promotion import Target
 
@@ -42,3 +47,28 @@ def promote(
     emit(document)
     if not document["decided"]:
         raise typer.Exit(1)
+
+
+def promoted(
+    settings: Settings, target: Target, at_us: int | None, margin_us: int, as_json: bool = False
+) -> dict[str, Any]:
+    """Promote a model and say what was decided; `decided` in the document is false where that is still open."""
+    from datetime import UTC, datetime
+
+    from pipeline.tools import promotion
+
+    with busy("waiting for score to vote", as_json):
+        document = promotion.promote(settings, target, at_us, margin_us)
+    from_us = document["effective_from_us"]
+    when = datetime.fromtimestamp(from_us / 1e6, UTC).isoformat() if 0 <= from_us < 253_402_300_800_000_000 else ""
+    document["decided"] = document["decision"] == "accepted"
+    if document["decided"]:
+        say(f"{target.model} holds for flows that end at {from_us} us ({when}) or later", quiet=as_json)
+    else:
+        say(
+            f"[yellow]undecided:[/] partitions {document['partitions_missing']} have not voted; is `forebay score run` "
+            "running for all of them? The promotion stays in the log: score decides on it when it gets there, and "
+            "refuses it if rows beyond its time were scored by then",
+            quiet=as_json,
+        )
+    return document

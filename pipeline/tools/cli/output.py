@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Any, NoReturn
 
 import orjson
@@ -47,6 +47,11 @@ def say(text: object = "", quiet: bool = False) -> None:
     """Print for people, on stderr."""
     if not quiet:
         people.print(text)
+
+
+def busy(text: str, as_json: bool) -> AbstractContextManager[object]:
+    """Show people that something takes its time."""
+    return nullcontext() if as_json else people.status(text, spinner="dots")
 
 
 def emit(document: dict[str, Any]) -> None:

@@ -9,18 +9,15 @@ from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli import retrain_fit
 from pipeline.tools.cli.folders import require_writable
-from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.model_promote import promoted
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, busy, emit, say
+from pipeline.tools.cli.retrain_inputs import current_model, given_labels
 from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.cli.time_spans import seconds
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from models.serving.model import Model
     from pipeline.retrain.candidate import PlantRows
     from pipeline.retrain.compare import Comparison
-    from pipeline.retrain.labels import Labels
-    from pipeline.tools.promotion import Target
 
 app = typer.Typer(no_args_is_help=True, help="Stage 6: candidates, comparison, promotion.")
 
@@ -140,40 +137,6 @@ def _candidate(
     return document
 
 
-def current_model(settings: Settings, promoted: str) -> "Model":
-    """The model in use: the one promoted last, else the one workers start with."""
-    from models.errors import RefusedModel
-    from models.serving import registry
-    from pipeline.errors import RefusedState
-    from pipeline.runtime.storage.storage import folder_or_storage
-    from pipeline.tools.offline.training_rows import feature_set
-
-    features = feature_set()
-    try:
-        current = registry.load(promoted or settings.model, folder_or_storage(settings.registry_uri, "models"))
-        current.expect_features(features.name, features.hash)
-    except RefusedModel as error:
-        raise RefusedState(str(error)) from error
-    return current
-
-
-def given_labels(settings: Settings, files: list[Path], verdicts: bool, current: "Model") -> "Labels":
-    """What label files and, if asked for, the analysts' verdicts say of flows."""
-    from pipeline.retrain.labels import Labels
-    from pipeline.runtime.kafka.clients import require_broker
-    from pipeline.tools.alerts.verdicts import verdicts as read_verdicts
-
-    labels = Labels()
-    for path in files:
-        labels.add_file(path, current.classes)
-    if verdicts:
-        require_broker(settings)
-        judged, malformed = read_verdicts(settings)
-        labels.add_verdicts(judged, current.classes[current.config.benign :])
-        labels.unusable += malformed
-    return labels
-
-
 def shipped_rows(settings: Settings) -> "PlantRows":
     """The rows the shipped model was trained on, as `forebay model train` reads them."""
     from loadtest.plants.westermo import traffic
@@ -186,38 +149,6 @@ def shipped_rows(settings: Settings) -> "PlantRows":
     )
     span = Span(end_us=traffic.TRAIN_END_US)
     return PlantRows(plant_models.training_rows(captures, span, settings), plant_models.data_of(captures, span))
-
-
-def promoted(
-    settings: Settings, target: "Target", at_us: int | None, margin_us: int, as_json: bool = False
-) -> dict[str, Any]:
-    """Promote a model and say what was decided; `decided` in the document is false where that is still open."""
-    from datetime import UTC, datetime
-
-    from pipeline.tools import promotion
-
-    with busy("waiting for score to vote", as_json):
-        document = promotion.promote(settings, target, at_us, margin_us)
-    from_us = document["effective_from_us"]
-    when = datetime.fromtimestamp(from_us / 1e6, UTC).isoformat() if 0 <= from_us < 253_402_300_800_000_000 else ""
-    document["decided"] = document["decision"] == "accepted"
-    if document["decided"]:
-        say(f"{target.model} holds for flows that end at {from_us} us ({when}) or later", quiet=as_json)
-    else:
-        say(
-            f"[yellow]undecided:[/] partitions {document['partitions_missing']} have not voted; is `forebay score run` "
-            "running for all of them? The promotion stays in the log: score decides on it when it gets there, and "
-            "refuses it if rows beyond its time were scored by then",
-            quiet=as_json,
-        )
-    return document
-
-
-def busy(text: str, as_json: bool) -> "AbstractContextManager[object]":
-    """Show people that something takes its time."""
-    from contextlib import nullcontext
-
-    return nullcontext() if as_json else people.status(text, spinner="dots")
 
 
 def _say_labels(labelled: dict[str, Any], available: int, as_json: bool) -> None:

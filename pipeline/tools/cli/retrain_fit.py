@@ -5,7 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.errors import Usage
-from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
+from pipeline.tools.cli.model_promote import promoted
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, busy, emit, say
+from pipeline.tools.cli.retrain_inputs import current_model, given_labels
 from pipeline.tools.cli.settings_here import settings_here
 
 if TYPE_CHECKING:
@@ -74,7 +76,6 @@ def _fitted(settings: "Settings", sensor: "SensorName", until_us: int, promote: 
     from pipeline.retrain import fitted, samples, usual
     from pipeline.runtime.storage.storage import folder_or_storage
     from pipeline.tools import promotion
-    from pipeline.tools.cli.retrain import busy, current_model, given_labels, promoted
     from pipeline.tools.offline.training_rows import feature_set
 
     features = feature_set()
