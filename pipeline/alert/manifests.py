@@ -7,7 +7,8 @@ from typing import Any
 
 from pipeline.alert.explain import Baseline, read_baseline
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Storage
 from schemas.model_manifest import MAX_MANIFEST_BYTES, POOLED, EarlierManifest, RefusedManifest, origin_of, parse
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")

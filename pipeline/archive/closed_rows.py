@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from pipeline.archive.parquet import without_footer
 from pipeline.archive.snapshot import Location, PartitionSnapshot, read_partition
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 OPEN_FILES = 4
 

@@ -18,7 +18,8 @@ import orjson
 from pipeline.archive import paths
 from pipeline.archive.paths import Position
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Storage
 
 FORMAT, FORMAT_OF_SWAPS = 1, 2
 NO_MANIFEST = "0" * 64

@@ -15,8 +15,9 @@ from pipeline.archive.pieces import parted
 from pipeline.archive.streams import TABLES, Limits, OpenFile, Streams, join
 from pipeline.errors import RefusedState
 from pipeline.runtime.storage.local_folder import LocalFolder
+from pipeline.runtime.storage.location import StorageLike, open_storage
 from pipeline.runtime.storage.mapped_files import release_pages
-from pipeline.runtime.storage.storage import NameTaken, Step, StorageLike, no_step, open_storage
+from pipeline.runtime.storage.storage import NameTaken, Step, no_step
 
 MAX_ROWS_IN_MEMORY = 262_144
 MAX_BYTES_IN_MEMORY = 64 * 1024 * 1024

@@ -20,7 +20,7 @@ from pipeline.archive.manifest import (
 from pipeline.archive.streams import TABLES
 from pipeline.contracts.envelope import SensorName
 from pipeline.errors import RefusedState, Usage
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 
 class Location(NamedTuple):

@@ -16,7 +16,7 @@ from pipeline.runtime.kafka.retention import MARK
 from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.tail import EOF_EVENTS
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 

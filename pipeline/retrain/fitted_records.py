@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 NAME = "fitted.json"
 MAX_SENSORS = 4_096

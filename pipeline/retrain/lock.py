@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.runtime.locks import HOLDER, exclusive
-from pipeline.runtime.storage.storage import StorageLike, local_folder, open_storage
+from pipeline.runtime.storage.location import StorageLike, local_folder, open_storage
 
 NAME = ".retrain.lock"
 

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from pipeline.contracts.uids import RAW_POSITION
 from pipeline.errors import BadData, Failed
-from pipeline.runtime.storage.storage import Entry, Storage, StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Entry, Storage
 
 FILE = re.compile(r"p(\d+)-(\d+)-(\d+)-([0-9a-zA-Z]{0,12})\.parquet")
 WRITTEN = "written_s"

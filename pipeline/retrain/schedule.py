@@ -2,7 +2,7 @@
 
 import orjson
 
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 NAME = "schedule.json"
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 import orjson
 
 from pipeline.retrain import schedule
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 REPORT = "last-candidate.json"
 STOP_WITHIN_S = 2.5

@@ -23,7 +23,7 @@ from pipeline.runtime.kafka.stage_process import stage_process
 from pipeline.runtime.kafka.stall import ConsumerStall, StallDetector
 from pipeline.runtime.kafka.tail import EOF_EVENTS, Follower
 from pipeline.runtime.kafka.transactions import Committed, Outgoing, TransactionWriter
-from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.storage.location import folder_or_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.batches import CONTENT_TYPE, unpacked_bytes
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT

@@ -22,8 +22,9 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import verify
 from pipeline.errors import RefusedState
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import Storage, open_storage
+from pipeline.runtime.storage.storage import Storage
 from tests.archive.plant import Wire, feed, random_log, wire
 from tests.runtime.storage.bucket import bucket, endpoint
 

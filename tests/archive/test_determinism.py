@@ -23,7 +23,7 @@ from pipeline.archive.streams import Limits, OpenFile, StreamKey
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.contracts.envelope import ScoredFacts
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.wire import messages
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 from tests.contracts.facts import at, scored_facts

@@ -14,7 +14,7 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import RefusedState, Usage
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from tests.archive.plant import Wire, feed, positions, random_log, wire
 from tests.runtime.storage.bucket import bucket, endpoint, new_bucket
 

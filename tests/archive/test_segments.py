@@ -9,7 +9,8 @@ import pytest
 from pipeline.archive import segments
 from pipeline.archive.pieces import Piece
 from pipeline.archive.streams import OpenFile, StreamKey
-from pipeline.runtime.storage.storage import no_step, open_storage
+from pipeline.runtime.storage.location import open_storage
+from pipeline.runtime.storage.storage import no_step
 from pipeline.runtime.wire.batches import BLANK_ROWS, blank_row, matrix_column
 
 

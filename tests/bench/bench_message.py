@@ -32,7 +32,7 @@ from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.ingest.decode import decode_messages
 from pipeline.ingest.messages import Messages, RawMessage
 from pipeline.ingest.pack import pack
-from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.storage.location import folder_or_storage
 from pipeline.runtime.wire.messages import read, write
 from pipeline.score.group import encoded, score_group
 from pipeline.score.group import read as read_features

@@ -18,7 +18,7 @@ import orjson
 
 from pipeline.runtime.state import parts
 from pipeline.runtime.state.store import Store
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 from tests.crash import s3_server
 from tests.runtime.storage.bucket import KEYS
 

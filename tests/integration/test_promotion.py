@@ -23,7 +23,7 @@ from models.training import train
 from pipeline.contracts.promotions import PromotionLedger
 from pipeline.errors import Failed, Usage
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.storage.location import folder_or_storage
 from pipeline.runtime.wire.batches import decode
 from pipeline.runtime.wire.messages import write
 from pipeline.score.group import read, score_group

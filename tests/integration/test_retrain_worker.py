@@ -21,7 +21,7 @@ from pipeline.retrain import samples, schedule
 from pipeline.retrain.lock import alone
 from pipeline.retrain.samples import SampleRange
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.storage.storage import folder_or_storage, open_storage
+from pipeline.runtime.storage.location import folder_or_storage, open_storage
 from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion

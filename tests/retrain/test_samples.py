@@ -11,8 +11,9 @@ import pytest
 from pipeline.errors import BadData, Failed
 from pipeline.retrain import samples
 from pipeline.retrain.samples import SampleRange
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import Entry, Storage, open_storage
+from pipeline.runtime.storage.storage import Entry, Storage
 from pipeline.runtime.wire.batches import matrix_column
 from schemas.fields import arrow_schema
 from tests.patience import PATIENCE_S

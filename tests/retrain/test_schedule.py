@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.retrain import schedule
 from pipeline.retrain.trainer import Ended, Trainer
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from tests.patience import PATIENCE_S
 from tests.runtime.storage.bucket import bucket, endpoint
 

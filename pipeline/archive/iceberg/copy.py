@@ -26,7 +26,8 @@ from pipeline.archive.iceberg.position import Ahead, Links, Position
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.streams import TABLES
 from pipeline.errors import Failed, RefusedState
-from pipeline.runtime.storage.storage import Step, Storage, StorageLike, no_step, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Step, Storage, no_step
 
 MAX_ROWS, MAX_FILES, MAX_PURGED = 2_097_152, 256, 4_096
 """A commit holds at most so much, and a closed file or pack more; rows are in memory for one closed file at a time."""

@@ -18,7 +18,7 @@ from pipeline.archive.iceberg.rows import ARCHIVE_FILE
 from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.positions import PositionBlock, Positions, Source, doubled, positions_of
 from pipeline.archive.streams import TABLES
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 MAX_PROBLEMS = 100
 COLUMNS = (ARCHIVE_FILE, "raw_partition", "raw_offset", "raw_index", "raw_also")

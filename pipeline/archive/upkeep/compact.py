@@ -9,7 +9,7 @@ from pipeline.archive.manifest import ClosedFile
 from pipeline.archive.snapshot import PartitionSnapshot
 from pipeline.archive.streams import FLOWS
 from pipeline.archive.upkeep.packs import MAX_MEMBERS, Notify, Plan, group_by_schema, swap_all, sweep
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 WRITER = "compact"
 

@@ -8,7 +8,7 @@ from pipeline.archive import snapshot
 from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.query import connect
 from pipeline.contracts.uids import RAW_POSITION
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 MAX_NAMED = 20
 POSITION = ", ".join(RAW_POSITION)

@@ -8,7 +8,7 @@ from pipeline.archive import snapshot
 from pipeline.archive.upkeep import raw_counts
 from pipeline.archive.upkeep.exporter_loss.report import ExporterLoss
 from pipeline.contracts.envelope import SensorName
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.settings import Settings
 
 COUNTS = ("accepted", "rejected", "late", "open")

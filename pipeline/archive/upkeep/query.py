@@ -13,7 +13,8 @@ from pipeline.archive.streams import REJECTS, TABLES
 from pipeline.archive.upkeep import open_rows
 from pipeline.archive.upkeep.open_rows import OpenTables
 from pipeline.errors import Failed, Usage
-from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Storage
 from pipeline.runtime.wire.batches import empty
 from pipeline.settings import Settings
 

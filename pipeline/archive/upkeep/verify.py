@@ -24,7 +24,8 @@ from pipeline.archive.streams import TABLES
 from pipeline.archive.upkeep.exporter_loss.report import ExporterLoss
 from pipeline.archive.upkeep.tally import Tally, check_against_raw, check_alone
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Storage
 from pipeline.settings import Settings
 
 READ_ATTEMPTS = 5

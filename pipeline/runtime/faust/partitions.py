@@ -23,7 +23,7 @@ from pipeline.runtime.state.parts import Saved
 from pipeline.runtime.state.pointers import Pointer
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import Store
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.settings import Settings
 

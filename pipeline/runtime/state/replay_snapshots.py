@@ -16,7 +16,7 @@ import orjson
 
 from pipeline.errors import BadData, ForebayError
 from pipeline.runtime.files import UNFINISHED
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 FOLDER = "kept"
 SUFFIX = ".json"

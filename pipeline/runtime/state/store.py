@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -1,7 +1,6 @@
-"""Where the archive, state, models and samples lie: a folder or a bucket of an S3-compatible store, behind one URI.
+"""What the archive, state, models and samples need of their storage, and what its kinds share.
 
-`var/archive`, `file:///srv/archive`, `s3://bucket/prefix?endpoint=http://127.0.0.1:9000&region=eu-1`. Everybody
-else knows files by their names below that, with `/` between folders.
+Everybody else knows files by their names below it, with `/` between folders.
 """
 
 import hashlib
@@ -9,12 +8,11 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 import pyarrow as pa
 
-from pipeline.errors import Misconfigured, RefusedState
+from pipeline.errors import RefusedState
 
 if TYPE_CHECKING:
     import duckdb  # the writer does without it
@@ -185,47 +183,3 @@ class Storage(Protocol):
 
     def register_duckdb(self, connection: "duckdb.DuckDBPyConnection") -> None:
         """Register with DuckDB what it needs to read `url`s."""
-
-
-StorageLike: TypeAlias = Storage | Path | str
-
-
-def local_folder(location: StorageLike) -> Path | None:
-    """The folder of this machine that a URI names; None where it names a bucket."""
-    root = getattr(open_storage(location), "root", None)
-    return root if isinstance(root, Path) else None
-
-
-def folder_or_storage(location: StorageLike, what: str = "archive") -> "Path | Storage":
-    """A folder of this machine as its path, anything else as its storage: what a registry of models takes."""
-    folder = local_folder(location)
-    return folder if folder is not None else open_storage(location, what)
-
-
-def open_storage(location: StorageLike, what: str = "archive") -> Storage:
-    """The storage a URI or a folder names, `what` lies there; Misconfigured for a scheme there is none for."""
-    if isinstance(location, Path | str):
-        scheme, slashes, rest = str(location).partition("://")
-        if not slashes:
-            from pipeline.runtime.storage.local_folder import LocalFolder
-
-            return LocalFolder(Path(location), what)
-        if scheme == "file":
-            from pipeline.runtime.storage.local_folder import LocalFolder
-
-            return LocalFolder(Path(rest.removeprefix("localhost")), what)
-        if scheme == "s3":
-            try:
-                from pipeline.runtime.storage.object_store import ObjectStore
-            except ModuleNotFoundError as error:
-                if (error.name or "").partition(".")[0] not in ("obstore", "fsspec"):
-                    raise
-                raise Misconfigured(
-                    f"{what} {location}: got no package {error.name}, expected it for a bucket; "
-                    "in the checkout: pip install '.[s3]'"
-                ) from error
-            return ObjectStore(str(location), what)
-        raise Misconfigured(
-            f"{what} {location}: got scheme {scheme!r}, expected a folder, file:///folder or s3://bucket/prefix"
-        )
-    return location

@@ -26,7 +26,7 @@ def watch_resources(metrics: Metrics, settings: Settings) -> None:
     A certificate is read once: the worker's connections go on with it until it is started again, whatever the file
     holds meanwhile.
     """
-    from pipeline.runtime.storage.storage import local_folder  # pyarrow, which a command's help does without
+    from pipeline.runtime.storage.location import local_folder  # pyarrow, which a command's help does without
 
     stage = metrics.stage_name
     for folder, setting in FOLDERS.get(stage, {}).items():

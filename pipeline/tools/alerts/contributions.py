@@ -13,7 +13,7 @@ from pipeline.archive.streams import FLOWS, LATE
 from pipeline.archive.upkeep.query import ATTEMPTS, connect, read_contents
 from pipeline.contracts.uids import raw_position_of
 from pipeline.errors import Failed, Usage
-from pipeline.runtime.storage.storage import StorageLike
+from pipeline.runtime.storage.location import StorageLike
 from pipeline.settings import Settings
 from schemas.model_manifest import POOLED
 

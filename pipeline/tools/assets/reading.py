@@ -14,7 +14,7 @@ from pipeline.archive.streams import FLOWS, LATE
 from pipeline.archive.upkeep.query import ATTEMPTS, Contents, connect, read_contents
 from pipeline.errors import Failed
 from pipeline.runtime.files import write_atomic
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 from pipeline.settings import Settings
 from pipeline.tools.assets.inventory import Inventory
 from pipeline.tools.assets.inventory_file import ClosedInventory, decode, encode

@@ -18,7 +18,7 @@ from pipeline.contracts.uids import RAW_POSITION
 from pipeline.retrain import samples
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.state import pointers
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings
 from pipeline.tools.replay import reference_run

@@ -28,7 +28,7 @@ def explain(
     from models.serving import registry
     from pipeline.contracts.incident_joining import joined
     from pipeline.runtime.kafka.clients import require_broker
-    from pipeline.runtime.storage.storage import folder_or_storage
+    from pipeline.runtime.storage.location import folder_or_storage
     from pipeline.tools.alerts.contributions import explain as explained
     from pipeline.tools.alerts.contributions import member_features
     from pipeline.tools.alerts.incidents import named

@@ -291,7 +291,7 @@ def writable(check: str, folder: Path) -> Finding:
 
 def location(name: str, uri: str, folders: dict[str, Path]) -> Finding:
     """Archive, state, models or samples can be written; a bucket answers. `folders` gets what is a folder."""
-    from pipeline.runtime.storage.storage import local_folder, open_storage
+    from pipeline.runtime.storage.location import local_folder, open_storage
 
     try:
         folder = local_folder(uri)

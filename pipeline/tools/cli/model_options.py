@@ -42,7 +42,7 @@ def refusals() -> Iterator[None]:
 
 def registry_of(location: str | None, settings: Settings | None = None) -> Path | Storage:
     """The registry: the option, else the setting."""
-    from pipeline.runtime.storage.storage import folder_or_storage
+    from pipeline.runtime.storage.location import folder_or_storage
 
     return folder_or_storage(location or (settings or load_settings()).registry_uri, "models")
 

@@ -84,7 +84,7 @@ def _candidate(
     from pipeline.retrain import candidate, samples
     from pipeline.retrain.compare import Gates
     from pipeline.retrain.verdict_weight import VerdictWeight
-    from pipeline.runtime.storage.storage import folder_or_storage
+    from pipeline.runtime.storage.location import folder_or_storage
     from pipeline.tools import promotion
     from pipeline.tools.offline.training_rows import feature_set
 

@@ -74,7 +74,7 @@ def _sensor(name: str) -> "SensorName":
 def _fitted(settings: "Settings", sensor: "SensorName", until_us: int, promote: bool, as_json: bool) -> dict[str, Any]:
     from models.serving import registry
     from pipeline.retrain import fitted, samples, usual
-    from pipeline.runtime.storage.storage import folder_or_storage
+    from pipeline.runtime.storage.location import folder_or_storage
     from pipeline.tools import promotion
     from pipeline.tools.offline.training_rows import feature_set
 

@@ -17,7 +17,7 @@ def current_model(settings: Settings, promoted: str) -> Model:
     """The model in use: the one promoted last, else the one workers start with."""
     from models.errors import RefusedModel
     from models.serving import registry
-    from pipeline.runtime.storage.storage import folder_or_storage
+    from pipeline.runtime.storage.location import folder_or_storage
     from pipeline.tools.offline.training_rows import feature_set
 
     features = feature_set()

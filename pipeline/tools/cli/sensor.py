@@ -289,7 +289,7 @@ def _late_flows(settings: "Settings", as_json: bool) -> "dict[SensorName, LateFl
 def _fitted(settings: "Settings", name: str) -> "Record | None":
     """What came of the last calibration fitted for a sensor; None where the samples cannot be read from here."""
     from pipeline.retrain.fitted_records import records
-    from pipeline.runtime.storage.storage import open_storage
+    from pipeline.runtime.storage.location import open_storage
 
     storage = open_storage(settings.samples_uri, "samples")
     unreadable: tuple[type[Exception], ...] = (OSError, *storage.errors)

@@ -22,7 +22,7 @@ def scoring_model(settings: Settings, promoted: str, sensors: Iterable[SensorNam
         from models.serving import registry
         from models.serving.model import POOLED
         from pipeline.featurize.feature_sets import named
-        from pipeline.runtime.storage.storage import folder_or_storage
+        from pipeline.runtime.storage.location import folder_or_storage
     except ImportError as error:
         return [
             Finding("model", "warn", f"not checked without {error.name}", "in the checkout: pip install '.[model]'")

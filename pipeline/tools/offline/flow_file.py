@@ -16,7 +16,7 @@ from pipeline.featurize.baseline.sensor_baseline import Baseline
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.ingest.files.offline_rows import Decoded
 from pipeline.runtime.files import write_atomic
-from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.storage.location import folder_or_storage
 from pipeline.runtime.wire import batches
 from pipeline.settings import Settings
 from pipeline.tools.offline.file_baseline import before, featurized, learn_quiet

@@ -21,7 +21,7 @@ from pipeline.archive.streams import FLOWS, LATE
 from pipeline.contracts.envelope import FlowsFacts, RowsFacts, SensorWatermark
 from pipeline.errors import RefusedState
 from pipeline.runtime.kafka import clients, tail
-from pipeline.runtime.storage.storage import StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
 from pipeline.runtime.wire.batches import widened
 from pipeline.runtime.wire.messages import read
 from pipeline.settings import Settings

@@ -33,7 +33,7 @@ from pipeline.ingest.headers import HeaderCache
 from pipeline.ingest.messages import Messages
 from pipeline.ingest.pack import pack
 from pipeline.runtime.kafka import clients, tail
-from pipeline.runtime.storage.storage import StorageLike, folder_or_storage
+from pipeline.runtime.storage.location import StorageLike, folder_or_storage
 from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings
 

@@ -11,7 +11,7 @@ from pipeline.alert.manifests import Manifests
 from pipeline.contracts.promotions import PromotionLedger, ledger_of
 from pipeline.errors import RefusedState
 from pipeline.runtime.kafka.tail import Follower
-from pipeline.runtime.storage.storage import folder_or_storage
+from pipeline.runtime.storage.location import folder_or_storage
 from pipeline.settings import Settings
 from pipeline.tools.replay.request import ARCHIVE, Request
 

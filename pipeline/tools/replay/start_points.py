@@ -16,7 +16,7 @@ from pipeline.featurize.partition import restore as restore_windows
 from pipeline.runtime.state import parts
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot
 from pipeline.runtime.state.store import Store
-from pipeline.runtime.storage.storage import StorageLike
+from pipeline.runtime.storage.location import StorageLike
 
 
 @dataclass(frozen=True, slots=True)

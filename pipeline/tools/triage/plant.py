@@ -15,7 +15,7 @@ from pipeline.contracts.notices import Notice
 from pipeline.contracts.promotions import ledger_of
 from pipeline.errors import ForebayError
 from pipeline.runtime.kafka.tail import Follower
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.telemetry import log
 from pipeline.settings import Settings
 from pipeline.tools.alerts.incidents import Document

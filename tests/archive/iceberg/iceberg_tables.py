@@ -22,7 +22,7 @@ from pipeline.archive.iceberg.warehouse import opened
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import TABLES, Limits
 from pipeline.contracts.envelope import ScoredFacts
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.wire.messages import read, write
 from tests.archive.plant import MEMORY, Wire, feed, random_log, wire
 from tests.contracts.facts import at

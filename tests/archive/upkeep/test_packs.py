@@ -25,7 +25,8 @@ from pipeline.archive.upkeep.query import run as query
 from pipeline.archive.upkeep.retain import retain
 from pipeline.archive.upkeep.verify import verify
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Storage, open_storage
+from pipeline.runtime.storage.location import open_storage
+from pipeline.runtime.storage.storage import Storage
 from tests.archive.plant import HOUR_US, MEMORY, Record, Wire, feed, positions, random_log, wire
 
 SENSORS = (("plant", "left"), ("plant", "right"), ("other", "left"))

@@ -15,7 +15,7 @@ from pipeline.archive.upkeep.open_rows import OpenTables, add_segments
 from pipeline.archive.upkeep.query import run
 from pipeline.archive.upkeep.verify import account
 from pipeline.errors import RefusedState, Usage
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.wire import batches
 from pipeline.tools.cli.archive import app
 from tests.archive.plant import Wire, feed, random_log, wire

@@ -12,8 +12,8 @@ from pipeline.alert.manifests import Manifests
 from pipeline.contracts.promotions import Promotion
 from pipeline.errors import Failed
 from pipeline.runtime.storage import object_store
+from pipeline.runtime.storage.location import folder_or_storage, open_storage
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import folder_or_storage, open_storage
 from pipeline.score.model_cache import ModelCache
 from tests.models import tiny
 from tests.runtime.storage.bucket import bucket, endpoint

@@ -14,8 +14,9 @@ from pipeline.runtime.state import parts
 from pipeline.runtime.state.replay_snapshots import RetainedSnapshot, SnapshotCatalog
 from pipeline.runtime.state.store import Store
 from pipeline.runtime.storage import object_store
+from pipeline.runtime.storage.location import local_folder, open_storage
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import Storage, local_folder, open_storage
+from pipeline.runtime.storage.storage import Storage
 from tests.runtime.storage.bucket import bucket, endpoint
 
 __all__ = ["bucket", "endpoint"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.storage.mapped_files import map_file, release_pages
-from pipeline.runtime.storage.storage import open_storage
 
 SIZE = 32 * 1024 * 1024
 

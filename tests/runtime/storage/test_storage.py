@@ -9,8 +9,9 @@ import pyarrow as pa
 import pytest
 
 from pipeline.errors import Failed, Misconfigured, RefusedState
+from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.storage.object_store import ObjectStore
-from pipeline.runtime.storage.storage import Storage, no_step, open_storage
+from pipeline.runtime.storage.storage import Storage, no_step
 from tests.runtime.storage.bucket import KEYS, bucket, endpoint, new_bucket, server
 
 __all__ = ["bucket", "endpoint"]

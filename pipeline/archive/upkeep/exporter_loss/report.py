@@ -22,7 +22,8 @@ from pipeline.archive.upkeep.exporter_loss.merge import InOrder, by_time, settle
 from pipeline.archive.upkeep.exporter_loss.records import COLUMNS, Records, records_of
 from pipeline.contracts.envelope import SensorName
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.storage import Storage, StorageLike, open_storage
+from pipeline.runtime.storage.location import StorageLike, open_storage
+from pipeline.runtime.storage.storage import Storage
 
 NUMBERS = ("export_sequence", "export_also")
 MAX_EXPORTERS = 256  # of a sensor

@@ -7,7 +7,7 @@ import orjson
 
 from pipeline.errors import ForebayError
 from pipeline.retrain.trainer import REPORT
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.settings import Settings
 
 MAX_BYTES = 4_194_304

@@ -6,7 +6,7 @@ from typing import Any
 from pipeline.archive import snapshot
 from pipeline.archive.upkeep.exporter_loss.report import ExporterLoss
 from pipeline.contracts.envelope import SensorName
-from pipeline.runtime.storage.storage import open_storage
+from pipeline.runtime.storage.location import open_storage
 from pipeline.settings import Settings
 
 NO_NUMBERS = "nothing that is archived of it bears an exporter's sequence number"
