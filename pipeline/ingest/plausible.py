@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, ICSFLOW_CSV, SURICATA_JSON
 from pipeline.ingest.draft import Draft, Mask
 from pipeline.ingest.formats.protocols import MAX_PACKET_BYTES, QUALITY, qualities
+from schemas.sources import source_of
 
 # A frame has its addresses, type, tags and check sum around an IP packet.
 _MAX_FRAME_BYTES = MAX_PACKET_BYTES + 14 + 8 + 4
@@ -48,11 +49,17 @@ def bound(draft: Draft, content_type: str) -> None:
         draft.columns["quality"] = with_words(draft.columns["quality"], words)
 
 
+def _most(draft: Draft, content_type: str) -> npt.NDArray[np.uint64]:
+    """How many bytes a packet of each row can have: of a frame more, whatever its neighbours are."""
+    if "byte_semantics" in draft.columns:
+        frames = pc.equal(draft.columns["byte_semantics"], "frame").to_numpy(zero_copy_only=False)
+    else:
+        frames = np.full(draft.count, source_of(content_type).constants["byte_semantics"] == "frame")
+    return np.where(frames, np.uint64(_MAX_FRAME_BYTES), np.uint64(MAX_PACKET_BYTES))
+
+
 def _bounded(draft: Draft, content_type: str) -> Mask:
-    most = np.uint64(_MAX_FRAME_BYTES if content_type in (ARGUS_CSV, ICSFLOW_CSV) else MAX_PACKET_BYTES)
-    semantics = draft.columns.get("byte_semantics")
-    if semantics is not None and "frame" in semantics.unique().to_pylist():
-        most = np.uint64(_MAX_FRAME_BYTES)
+    most = _most(draft, content_type)
     bounded = np.zeros(draft.count, np.bool_)
     for side in _SIDES:
         octets, packets = _numbers(draft, f"{side}_bytes"), _numbers(draft, f"{side}_pkts")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.ingest.files.as_found import FORMATS, text_of
+from pipeline.contracts.raw import GOFLOW2_JSON, ICSFLOW_CSV
+from tests.ingest.files.as_found import FORMATS, JSON_RECORDS, text_of
 from tests.ingest.files.test_as_found import decoded, flows
-from tests.ingest.records import EVE
+from tests.ingest.records import EVE, ICSFLOW
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -62,10 +63,25 @@ def counting(name: str, packets: Any, octets: Any) -> Change:
 def test_bytes_that_no_packets_can_have_are_bounded_in_every_format(name: str, tmp_path: Path) -> None:
     result = decoded(tmp_path, changed(name, counting(name, 56, 1_600_000_000)))
     (flow,) = result.flows.to_pylist()
-    assert flow["fwd_bytes"] <= 56 * 65_561 and "bytes_bounded" in flow["quality"].split(",")
+    most = 65_561 if flow["byte_semantics"] == "frame" else 65_535
+    assert flow["fwd_bytes"] == 56 * most and "bytes_bounded" in flow["quality"].split(",")
     assert any("bytes_bounded" in note for note in result.notes)
     (large,) = decoded(tmp_path, changed(name, counting(name, 56, 56 * 65_535))).flows.to_pylist()
     assert large["fwd_bytes"] == 56 * 65_535 and "bytes_bounded" not in large["quality"]
+
+
+def test_what_packets_can_have_does_not_depend_on_a_rows_neighbours(tmp_path: Path) -> None:
+    """sFlow counts frames, NetFlow octets of IP; ICSFlow octets of IP where there is IP."""
+    record = {**JSON_RECORDS[GOFLOW2_JSON], "packets": 1, "bytes": 65_550}
+    mixed = [{**record, "type": kind} for kind in ("SFLOW_5", "NETFLOW_V9")]
+    assert counted(tmp_path, text_of(GOFLOW2_JSON, *mixed)) == {("frame", 65_550), ("ip", 65_535)}
+    row = {**ICSFLOW, "sPackets": "1", "sBytesSum": "65550"}
+    mixed = [row, {**row, "protocol": "ARP"}]
+    assert counted(tmp_path, text_of(ICSFLOW_CSV, *mixed)) == {("frame", 65_550), ("ip", 65_535)}
+
+
+def counted(folder: Path, content: str) -> set[tuple[str, int]]:
+    return {(flow["byte_semantics"], flow["fwd_bytes"]) for flow in decoded(folder, content).flows.to_pylist()}
 
 
 @pytest.mark.parametrize("name", FORMATS)
