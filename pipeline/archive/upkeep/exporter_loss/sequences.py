@@ -119,6 +119,8 @@ def _count(sequence: Sequence, numbers: Ints, at_us: Ints) -> Sequence:
     known = len(sequence.doubted.numbers)
     runs = _collapsed(sequence.doubted.concatenated(ones))
     before = runs.numbers[:1] if sequence.last is None else np.array([sequence.last % WRAP])
+    # The last call's last run, of which more comes: it is counted already.
+    continued = int(sequence.last is not None and not known and runs.numbers[0] == before[0])
     step = _signed(np.diff(runs.numbers, prepend=before))
     breaks = (np.abs(step) >= REORDERED) | _restarts(runs.numbers, step)
     breaks[0] |= known > 0  # from what came before it, be it a straggler
@@ -131,11 +133,11 @@ def _count(sequence: Sequence, numbers: Ints, at_us: Ints) -> Sequence:
     sequence = replace(
         sequence,
         records=sequence.records + every,
-        runs=sequence.runs + len(runs.numbers) - known,
+        runs=sequence.runs + len(runs.numbers) - known - continued,
         stragglers=sequence.stragglers + int((~believed & ~doubted).sum()),
         doubted=runs.where(doubted),
     )
-    return _believe(sequence, runs.where(believed)) if believed.any() else sequence
+    return _believe(sequence, runs.where(believed), continued) if believed.any() else sequence
 
 
 def _collapsed(packets: Packets) -> Packets:
@@ -161,8 +163,10 @@ def _restarts(numbers: Ints, step: Ints) -> npt.NDArray[np.bool_]:
     return restarts
 
 
-def _believe(sequence: Sequence, runs: Packets) -> Sequence:
-    """Give each run its position, and settle the positions that no more records can come to."""
+def _believe(sequence: Sequence, runs: Packets, continued: int = 0) -> Sequence:
+    """Give each run its position, and settle the positions that no more records can come to; `continued`: of how many
+    runs, from the first, there were records before.
+    """
     last = int(runs.numbers[0]) if sequence.last is None else sequence.last
     # Only differences count: positions stay small however long the exporter runs.
     turn = last // WRAP * WRAP
@@ -188,7 +192,7 @@ def _believe(sequence: Sequence, runs: Packets) -> Sequence:
     return replace(
         sequence,
         resets=sequence.resets + int(reset.sum()),
-        stragglers=sequence.stragglers + int(late.sum()),
+        stragglers=sequence.stragglers + int(late[continued:].sum()),
         pending=every.where(slice(retained, None))._replace(counting=np.zeros(len(every.numbers) - retained, np.int64)),
         last=int(position[-1]),
     )

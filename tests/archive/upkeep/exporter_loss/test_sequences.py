@@ -1,5 +1,6 @@
 """What is missing between sequence numbers: by hand, and against the plain rules on troubled streams."""
 
+from itertools import groupby
 from random import Random
 
 import numpy as np
@@ -156,6 +157,7 @@ def streams(draw: st.DrawFn) -> list[int]:
 @given(numbers=streams(), data=st.data())
 @example(numbers=[*range(3, 12), 4107, 0, 1], data=None)
 @example(numbers=[1, 5000, 9000, 13_000, 9000, 5000, 1, 14_000, 14_001], data=None)
+@example(numbers=[*range(8193, 8201), 12_287, 8192, 8191, *range(8192, 8203), 8189, 4094, 4094], data=None)
 @settings(max_examples=examples(300), deadline=None)
 def test_against_the_plain_rules_however_it_is_cut(numbers: list[int], data: st.DataObject | None) -> None:
     cuts = (
@@ -167,6 +169,7 @@ def test_against_the_plain_rules_however_it_is_cut(numbers: list[int], data: st.
         assert (gaps.missing, gaps.count) == (sum(gap[2] for gap in ranges), len(ranges))
     assert (sequence.like_packets, sequence.like_flows) == wanted.like
     assert (sequence.resets, sequence.stragglers) == (wanted.resets, wanted.stragglers)
+    assert sequence.runs == len(list(groupby(numbers)))
     assert sequence.records == len(numbers)
 
 
