@@ -217,7 +217,7 @@ class Settings(BaseSettings):
 
     # Sizes
     flows_rows: Positive = Field(4096, le=65_536, description="Most rows ingest puts into one flows message.")
-    score_group_messages: Positive = Field(64, description="Most features messages scored in one transaction.")
+    score_group_messages: Positive = Field(64, description="Most features messages scored at once.")
     state_every_messages: Positive = Field(200, description="State is saved after this many messages ...")
     state_every_s: float = Field(
         1.0,

@@ -18,7 +18,7 @@ class Scorer:
     """A model on an engine: rows of many origins, each measured by its own calibration.
 
     With the kernel, which scores on the CPU without torch, a row gets the same bits however the rows are split over
-    calls. Engines agree with each other within a tolerance, not bit by bit (models/serving/engine.py).
+    calls. Engines agree with each other within a tolerance, not bit by bit (models/serving/engines.py).
 
     Parameters
     ----------

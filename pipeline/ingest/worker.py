@@ -187,6 +187,7 @@ class IngestWorker:
             records = [message for message in records if message.partition() not in taken]
         if ours - self.sensors.partitions:
             offsets = self.load(ours - self.sensors.partitions)
+            self.unread.start(offsets)
             self.rewind({partition: offsets[partition] for partition in taken & ours})
         messages = self.headers.messages(records)
         if messages:
@@ -211,9 +212,7 @@ class IngestWorker:
         committed = self.committed(partitions)
         for partition, position in committed.items():
             self.sensors.load(partition, position.metadata)
-        offsets = {partition: position.offset for partition, position in committed.items()}
-        self.unread.start(offsets)
-        return offsets
+        return {partition: position.offset for partition, position in committed.items()}
 
     def committed(self, partitions: set[int]) -> dict[int, TopicPartition]:
         """What is committed of these partitions; KafkaException where Kafka does not say."""
@@ -241,13 +240,13 @@ class IngestWorker:
         self.aborts += 1
         if self.aborts > MAX_ABORTS:
             raise Failed(
-                f"{self.settings.topics.flows}: got {self.aborts} aborted transactions in a row, expected one to pass; "
-                "the log has Kafka's reasons; `forebay topic check` compares the topics with what they should be"
+                f"ingest: got {self.aborts} aborted transactions in a row, expected one to pass; the log has Kafka's "
+                "reasons; `forebay topic check` compares the topics with what they should be"
             )
         time.sleep(RETRY_S)
         self.transactions.resume()
-        if self.assignment.assigned:
-            self.rewind(self.load(self.assignment.assigned))
+        if self.sensors.partitions:  # what has just come to us is not read yet
+            self.rewind(self.load(self.sensors.partitions))
 
     def process_batches(self, received: Messages) -> bool:
         """Process what was received, pass by pass; False where a transaction was aborted, and all is read again."""
@@ -271,7 +270,7 @@ class IngestWorker:
         def committed(at_s: float) -> None:
             self.aborts = 0
             self.spacing.ended(started, at_s)
-            self.report(counts)
+            self.report(counts, at_s)
             self.telemetry.stage.batch(at_s - started)
 
         return self.put([each for one in packed for each in self.outgoing(one)], self.following(messages), committed)
@@ -309,6 +308,7 @@ class IngestWorker:
             return
 
         def committed(_at_s: float) -> None:
+            self.aborts = 0
             self.idle.mark_ticked(idle)
             self.telemetry.count("forebay_ingest_ticks", len(idle))
 
@@ -338,9 +338,9 @@ class IngestWorker:
                 value = write(batch, RejectsFacts(raw_partition=packed.partition))
                 yield Outgoing(topics.rejects, packed.partition, packed.key, value, headers)
 
-    def report(self, counts: list[Count]) -> None:
-        """Count what is committed, by sensor."""
-        now, stage = time.time(), self.telemetry.stage
+    def report(self, counts: list[Count], at_s: float) -> None:
+        """Count what was committed when time.perf_counter() was `at_s`, by sensor."""
+        committed_s, stage = time.time() - (time.perf_counter() - at_s), self.telemetry.stage
         for each in counts:
             stage.rows_in(each.records)
             for (site, sensor), rows in each.flows.items():
@@ -352,7 +352,7 @@ class IngestWorker:
                 stage.rows_out(counted.rows, site=bounded["site"], sensor=bounded["sensor"])
                 stage.rejected(counted.rows, **bounded)
                 self.reject_log.add(counted._replace(site=bounded["site"], sensor=bounded["sensor"]))
-            self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, now - each.sent_us / 1e6))
+            self.telemetry.observe("forebay_ingest_delay_seconds", max(0.0, committed_s - each.sent_us / 1e6))
             if each.commands:
                 self.telemetry.count("forebay_ingest_commands", what=each.commands)
 
