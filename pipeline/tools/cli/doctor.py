@@ -272,10 +272,11 @@ def _late_flows(settings: Settings, late: "dict[SensorName, LateFlows]") -> Find
 
 def _waits(settings: Settings, late: "dict[SensorName, LateFlows]") -> Iterator[Finding]:
     """Whose flows wait for others, and so what is made of them: no fault; nothing where none waits for long."""
-    from pipeline.tools.sensors.waits import SHORTER, short_words, waits
+    from pipeline.tools.sensors.waits import short_words, shorter_words, waits
 
     if found := waits(settings, late):
-        yield Finding("waiting flows", "ok", f"for others that ended earlier, {short_words(found)}", SHORTER)
+        words = f"for others that ended earlier, {short_words(found)}"
+        yield Finding("waiting flows", "ok", words, shorter_words(found))
 
 
 def writable(check: str, folder: Path) -> Finding:

@@ -26,10 +26,23 @@ MAX_FILES = 16
 """Of the files of a source so many are looked at."""
 MAX_TITLE = 120
 """Characters of what a source is called."""
-SHORTER = (
-    "`lateness_us` of the source sets less (at a sensor that has sent already, an hour later): alerts come sooner, and "
-    "more flows come late"
-)
+OF_SOURCE = "lateness_us of its source"
+AS_SENT = "as its records came with it"
+OF_SITE = "FOREBAY_SITE_LATENESS_US"
+OF_ALL = "FOREBAY_LATENESS_US"
+OTHERS = "all other sensors"
+_BY_SOURCE = "`lateness_us` of the source sets less (at a sensor that has sent already, an hour later)"
+_LESS = {
+    OF_SOURCE: _BY_SOURCE,
+    CONN: _BY_SOURCE,
+    AS_SENT: (
+        "where records came with it, `lateness_us` of the source, `--lateness-us` of `forebay flow follow` or header "
+        "`lateness-us` of `raw` sets less (an hour later)"
+    ),
+    OF_SITE: f"{OF_SITE} sets less from the next start on",
+    OF_ALL: f"{OF_ALL} sets less from the next start on",
+}
+"""What makes a wait shorter, by why it is so long."""
 
 Source = FileEntry | TopicSource
 
@@ -38,13 +51,14 @@ class Wait(NamedTuple):
     """How long flows wait for others.
 
     whose: the sensor, or the source where its records name their sensors; why: what says so; is_sure: else they wait so
-    long only if they are Zeek's conn.log.
+    long only if they are Zeek's conn.log; of_others: whose are all sensors, of a site or of any, that no other names.
     """
 
     whose: str
     us: int
     why: str
     is_sure: bool = True
+    of_others: bool = False
 
     @property
     def words(self) -> str:
@@ -63,8 +77,15 @@ def waits(settings: Settings, seen: "Mapping[SensorName, LateFlows] | None" = No
         if any(source.may_name(*name) for name in seen or ()):
             found.pop(source.title, None)  # its sensors have sent
     found |= {name: _seen(name, each, found.get(name), settings) for name, each in (seen or {}).items()}
-    others = _of_site(settings, None)._replace(whose="all other sensors")
-    return [each for each in (*found.values(), others) if each.us > LEAST_US]
+    return [each for each in (*found.values(), *_of_others(settings)) if each.us > LEAST_US]
+
+
+def _of_others(settings: Settings) -> list[Wait]:
+    """Of sensors that nothing else is known of: of each site with a lateness of its own, then of all other sites."""
+    whose = {site: f"{OTHERS} of {printable(site, MAX_TITLE)}" for site in settings.site_lateness_us}
+    found = [_of_site(settings, site)._replace(whose=words, of_others=True) for site, words in whose.items()]
+    words = f"{OTHERS} of other sites" if found else OTHERS
+    return [*found, _of_site(settings, None)._replace(whose=words, of_others=True)]
 
 
 def expected(settings: Settings) -> "dict[SensorName | str, Wait]":
@@ -92,15 +113,24 @@ def sensor_of(source: Source) -> "SensorName | None":
 def of_source(source: Source, settings: Settings, kinds: Collection[str] | None) -> Wait:
     """How long flows of a source wait; kinds: content-types of its records, None: nobody knows."""
     name = sensor_of(source)
-    of_site = _of_site(settings, name and name[0])._replace(
+    of_site = _of_site(settings, source.site if isinstance(source.site, str) else None)._replace(
         whose=printable("/".join(name) if name else source.title, MAX_TITLE)
     )
     if source.lateness_us is not None:
-        return of_site._replace(us=source.lateness_us, why="lateness_us of its source")
+        return of_site._replace(us=source.lateness_us, why=OF_SOURCE)
     # of_site where no record states anything else: the largest holds (contracts/lateness.py).
-    stated = [of_live_source(None, kind) for kind in (FORMAT_LATENESS_US if kinds is None else kinds)]
-    us = largest(stated, of_site.us)
+    us = largest(_stated(source, kinds), of_site.us)
     return of_site if us == of_site.us else of_site._replace(us=us, why=CONN, is_sure=kinds is not None)
+
+
+def stated_us(source: Source, kinds: Collection[str] | None) -> int:
+    """The largest lateness that records of a source come with; 0: none, or that of their site holds."""
+    return largest(_stated(source, kinds), 0)
+
+
+def _stated(source: Source, kinds: Collection[str] | None) -> list[int | None]:
+    """Which lateness records of a source come with, kind by kind; None: that of their site holds."""
+    return [of_live_source(source.lateness_us, kind) for kind in (FORMAT_LATENESS_US if kinds is None else kinds)]
 
 
 def kinds_of(source: Source) -> set[str] | None:
@@ -134,8 +164,8 @@ def _kind_of(path: str) -> str | None:
 
 def _of_site(settings: Settings, site: str | None) -> Wait:
     if site in settings.site_lateness_us:
-        return Wait("", settings.site_lateness_us[site], "FOREBAY_SITE_LATENESS_US")
-    return Wait("", settings.lateness_us, "FOREBAY_LATENESS_US")
+        return Wait("", settings.site_lateness_us[site], OF_SITE)
+    return Wait("", settings.lateness_us, OF_ALL)
 
 
 def _seen(name: "SensorName", found: "LateFlows", by_settings: Wait | None, settings: Settings) -> Wait:
@@ -145,22 +175,25 @@ def _seen(name: "SensorName", found: "LateFlows", by_settings: Wait | None, sett
         return _of_site(settings, name[0])._replace(whose=whose, us=found.lateness_us)
     if by_settings is not None and by_settings.us == found.lateness_us:
         return by_settings._replace(is_sure=True)
-    return Wait(whose, found.lateness_us, "as its records came with it")
+    return Wait(whose, found.lateness_us, AS_SENT)
 
 
 def short_words(found: Sequence[Wait]) -> str:
     """Who waits how long, and why; those that wait alike together."""
     alike = {key: list(each) for key, each in groupby(sorted(found, key=_alike), _alike)}
-    return ", ".join(f"those of {_names([each.whose for each in of])} {of[0].words}" for of in alike.values())
+    return ", ".join(f"those of {_names(of)} {of[0].words}" for of in alike.values())
 
 
 def _alike(wait: Wait) -> tuple[Any, ...]:
     return -wait.us, not wait.is_sure, wait.why
 
 
-def _names(several: Sequence[str]) -> str:
-    more = len(several) - MAX_NAMED
-    return ", ".join(several[:MAX_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+def _names(alike: Sequence[Wait]) -> str:
+    """The first of the sensors and sources, and how many more; then all that are not named, who are never one more."""
+    several = [each.whose for each in alike if not each.of_others]
+    more = f" and {len(several) - MAX_NAMED:,} more" if len(several) > MAX_NAMED else ""
+    named = [", ".join(several[:MAX_NAMED]) + more] if several else []
+    return ", ".join([*named, *(each.whose for each in alike if each.of_others)])
 
 
 def wait_words(found: Sequence[Wait]) -> str:
@@ -169,8 +202,14 @@ def wait_words(found: Sequence[Wait]) -> str:
         return ""
     return (
         f"flows wait for others that ended earlier and come later, {short_words(found)}: of a log that has just begun "
-        f"hardly any is scored before. {SHORTER}"
+        f"hardly any is scored before. {shorter_words(found)}"
     )
+
+
+def shorter_words(found: Iterable[Wait]) -> str:
+    """Which settings make these shorter, and what comes of it."""
+    settings = "; ".join(dict.fromkeys(_LESS[each.why] for each in found))
+    return f"{settings}: alerts come sooner then, and more flows come late"
 
 
 def unlisted(
@@ -184,15 +223,16 @@ def unlisted(
         name = sensor_of(source)
         if name is not None or not any(source.may_name(*each) for each in (*sent, *listed)):
             names.append(name or source.title)
-    lines = []
+    lines: list[str] = []
+    waiting: list[Wait] = []
     for missing in dict.fromkeys([*names, *sent]):
         if missing not in listed:
             whose = printable(missing if isinstance(missing, str) else "/".join(missing), MAX_TITLE)
             wait = by_whose.get(whose)
+            waiting += [wait] if wait else []
             lines.append(f"{whose}: not listed yet" + (f"; its flows wait for others, {wait.words}" if wait else ""))
     if not lines:
         return []
     why = f"{LISTED}; `forebay source list` says what has come"
-    waiting = any("; its flows wait" in line for line in lines)
     begun = "of a log that has just begun hardly any flow is scored before it has waited"
-    return [*lines, f"{why}; {begun}. {SHORTER}" if waiting else why]
+    return [*lines, f"{why}; {begun}. {shorter_words(waiting)}" if waiting else why]

@@ -9,7 +9,17 @@ import pytest
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli import alert_list, doctor, up
 from pipeline.tools.sensors.late_flows import LateFlows
-from pipeline.tools.sensors.waits import Wait, kinds_of, short_words, unlisted, wait_words, waits
+from pipeline.tools.sensors.waits import (
+    OF_ALL,
+    OF_SITE,
+    Wait,
+    kinds_of,
+    short_words,
+    shorter_words,
+    unlisted,
+    wait_words,
+    waits,
+)
 from pipeline.tools.system.identity import identity_of
 from pipeline.tools.system.record import Phase, SystemRecord
 from schemas.intake import FileEntry, Origin, TopicSource
@@ -37,9 +47,27 @@ def test_who_waits_is_the_sensor_by_its_source_its_format_or_its_site() -> None:
     assert waits(settings(SHORTER.model_copy(update={"lateness_us": 5 * S}), EVE)) == []
     assert waits(settings()) == []
     by_site = settings(EVE, site_lateness_us={"dam": 20 * S})
-    assert waits(by_site) == [Wait("dam/weir", 20 * S, "FOREBAY_SITE_LATENESS_US")]
+    assert waits(by_site) == [
+        Wait("dam/weir", 20 * S, OF_SITE),
+        Wait("all other sensors of dam", 20 * S, OF_SITE, of_others=True),
+    ]
     by_all = waits(settings(EVE, lateness_us=30 * S))
     assert [(each.whose, each.us) for each in by_all] == [("dam/weir", 30 * S), ("all other sensors", 30 * S)]
+
+
+def test_other_sensors_wait_by_the_lateness_of_their_site_where_it_has_its_own() -> None:
+    found = waits(settings(lateness_us=60 * S, site_lateness_us={"dam": 20 * S, "mill": 2 * S}))
+    assert found == [
+        Wait("all other sensors of dam", 20 * S, OF_SITE, of_others=True),
+        Wait("all other sensors of other sites", 60 * S, OF_ALL, of_others=True),
+    ]
+    assert waits(settings(site_lateness_us={"mill": 2 * S})) == []
+
+
+def test_a_source_that_leaves_the_sensor_to_its_records_has_the_lateness_of_its_site() -> None:
+    others = {"lateness_us": 60 * S, "site_lateness_us": {"dam": 20 * S}}
+    source = NAMED_BY_RECORDS.model_copy(update={"format": "suricata-eve+json"})
+    assert Wait("plant", 20 * S, OF_SITE) in waits(settings(source, **others))
 
 
 def replace_whose(wait: Wait, whose: str) -> Wait:
@@ -77,7 +105,30 @@ def test_words_name_who_waits_and_whether_that_is_sure() -> None:
         "those of plant 5 min 0 s if they are Zeek's conn.log"
     )
     assert short_words(many) == "those of dam/0, dam/1, dam/2 and 2 more 5 min 0 s (Zeek's conn.log)"
+    others = Wait("all other sensors", 60 * S, OF_ALL, of_others=True)
+    several = [Wait(f"dam/{number}", 60 * S, OF_ALL) for number in range(3)]
+    assert short_words([*several, others]) == (
+        "those of dam/0, dam/1, dam/2, all other sensors 1 min 0 s (FOREBAY_LATENESS_US)"
+    )
+    fourth = Wait("dam/3", 60 * S, OF_ALL)
+    assert "dam/2 and 1 more, all other sensors 1 min" in short_words([*several, fourth, others])
+    assert short_words([others]) == "those of all other sensors 1 min 0 s (FOREBAY_LATENESS_US)"
     assert wait_words([]) == short_words([]) == ""
+
+
+def test_the_setting_is_named_that_makes_the_wait_so_long() -> None:
+    by_all = shorter_words(waits(settings(EVE, lateness_us=30 * S)))
+    assert by_all.startswith("FOREBAY_LATENESS_US sets less from the next start on: alerts come sooner")
+    by_site = shorter_words(waits(settings(EVE, site_lateness_us={"dam": 20 * S})))
+    assert by_site.startswith("FOREBAY_SITE_LATENESS_US sets less") and "lateness_us`" not in by_site
+    by_source = shorter_words(waits(settings(CONN, SHORTER)))
+    assert by_source.startswith("`lateness_us` of the source sets less") and "FOREBAY" not in by_source
+    as_sent = shorter_words(waits(settings(), {("dam", "gate"): seen(40 * S)}))
+    assert "`--lateness-us` of `forebay flow follow`" in as_sent and "FOREBAY" not in as_sent
+    both = wait_words(waits(settings(CONN, lateness_us=30 * S)))
+    assert "`lateness_us` of the source sets less" in both and "; FOREBAY_LATENESS_US sets less" in both
+    *_, why = unlisted(settings(EVE, lateness_us=30 * S), [])
+    assert "FOREBAY_LATENESS_US sets less" in why and "of the source" not in why
 
 
 EVE_WAITS = Wait("dam/weir", 600 * S, "lateness_us of its source")
