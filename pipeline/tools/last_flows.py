@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from pipeline.contracts.envelope import SensorName
 from pipeline.settings import Settings
-from pipeline.tools.sensors.waits import LEAST_US, Wait, longest, of_source, sensor_of
+from pipeline.tools.sensors.waits import LEAST_US, Wait, longest, of_source, sensor_of, stated_us
 from pipeline.tools.source_states import SourceState
 from schemas.intake import AUTO, TopicSource
 
@@ -16,20 +17,35 @@ class LastFlows(NamedTuple):
     until_us: int | None
 
 
-def last_flows(found: Sequence[SourceState], settings: Settings, now_us: int) -> list[LastFlows]:
-    """Those that wait by now, of a sensor or, where its records name theirs, of a source.
+class _Sent(NamedTuple):
+    """Of a source all of whose records are sent: its wait, the lateness that they came with, and when the last did."""
 
-    Ingest ends the wait of a sensor that has been silent for FOREBAY_IDLE_US, and for the longest wait of its sources.
+    wait: Wait
+    stated_us: int
+    sent_us: int
+
+
+def last_flows(found: Sequence[SourceState], settings: Settings, now_us: int) -> list[LastFlows]:
+    """Those that wait by now, of a sensor or, where its records name theirs, of a source; none of those of which more
+    may be to come from any of its sources.
+
+    Ingest ends the wait of a sensor that has been silent for FOREBAY_IDLE_US and for the longest lateness that its
+    records came with; that of its site ingest does not wait for.
     """
-    of_one: dict[object, list[tuple[Wait, int]]] = {}
+    of_one: dict[SensorName | str, list[_Sent]] = {}
     for state in found:
-        wait, sent_us = of_source(state.source, settings, _kinds(state)), _sent_us(state)
+        kinds, sent_us = _kinds(state), _sent_us(state)
         if sent_us is not None:
-            of_one.setdefault(sensor_of(state.source) or state.source.title, []).append((wait, sent_us))
+            sent = _Sent(of_source(state.source, settings, kinds), stated_us(state.source, kinds), sent_us)
+            of_one.setdefault(sensor_of(state.source) or state.source.title, []).append(sent)
+    unread = [state.source for state in found if _may_hold_more(state)]
     last = []
-    for several in of_one.values():
-        wait = longest(wait for wait, _ in several)
-        until_us = max(sent_us for _, sent_us in several) + max(settings.idle_us, wait.us)
+    for key, several in of_one.items():
+        if any(source.title == key or (isinstance(key, tuple) and source.may_name(*key)) for source in unread):
+            continue
+        wait = longest(each.wait for each in several)
+        silent_us = max(settings.idle_us, *(each.stated_us for each in several))
+        until_us = max(each.sent_us for each in several) + silent_us
         if wait.us > LEAST_US and (until_us > now_us or not settings.idle_us):
             last.append(LastFlows(wait, until_us if settings.idle_us else None))
     return last
@@ -42,10 +58,17 @@ def _kinds(state: SourceState) -> set[str] | None:
     return {file.content_type for file in state.files if file.records}
 
 
+def _may_hold_more(state: SourceState) -> bool:
+    """Whether records of it are still to come into `raw`, as far as can be seen from here: of a file that cannot be
+    seen they may, until its follower has done with it.
+    """
+    if isinstance(state.source, TopicSource):
+        return bool(state.behind)
+    return any(file.state == "open" if file.behind_bytes is None else file.behind_bytes > 0 for file in state.files)
+
+
 def _sent_us(state: SourceState) -> int | None:
-    """When its last record came into `raw`, at least; None where none did, or more are to come."""
-    if state.behind:
-        return None
+    """When its last record came into `raw`, at least; None where none did."""
     if isinstance(state.source, TopicSource):
         return state.last_us
     return max((file.sent_us for file in state.files if file.records), default=None)

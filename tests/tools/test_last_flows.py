@@ -6,7 +6,7 @@ from pipeline.tools.followed_files import FileState
 from pipeline.tools.last_flows import LastFlows, last_flows
 from pipeline.tools.sensors.waits import Wait
 from pipeline.tools.source_states import SourceState, TopicState
-from schemas.intake import FileEntry, TopicSource
+from schemas.intake import FileEntry, Origin, TopicSource
 
 S = 1_000_000
 NOW_US = 1_700_000_000 * S
@@ -17,16 +17,18 @@ TOPIC = TopicSource(topic="zeek", site="dam", sensor="tower", format="zeek-conn+
 OF_CONN = Wait("dam/gate", 300 * S, "Zeek's conn.log")
 
 
-def sent(source: FileEntry, kind: str, ago_s: int, records: int = 5, behind_bytes: int = 0) -> SourceState:
+def sent(
+    source: FileEntry, kind: str, ago_s: int, records: int = 5, behind_bytes: int | None = 0, state: str = "open"
+) -> SourceState:
     at_us = NOW_US - ago_s * S
     file = FileState(
-        source.title, source.title, kind, records, 900, behind_bytes, at_us, NOW_US, at_us, 0.0, "open"
+        source.title, source.title, kind, records, 900, behind_bytes, at_us, NOW_US, at_us, 0.0, state
     )  # fmt: skip
     return SourceState(source, files=[file])
 
 
-def settings(idle_us: int = 10 * S) -> Settings:
-    return load_settings().model_copy(update={"idle_us": idle_us})
+def settings(idle_us: int = 10 * S, **others: object) -> Settings:
+    return load_settings().model_copy(update={"idle_us": idle_us, **others})
 
 
 def test_a_file_that_is_sent_waits_for_as_long_as_its_sensor_does() -> None:
@@ -37,7 +39,45 @@ def test_a_file_that_is_sent_waits_for_as_long_as_its_sensor_does() -> None:
     assert last_flows([conn], settings(idle_us=400 * S), NOW_US) == [LastFlows(OF_CONN, NOW_US + 300 * S)]
 
 
-def test_nothing_is_said_where_none_wait_or_more_is_to_be_read() -> None:
+def test_a_tick_waits_for_a_lateness_that_records_came_with_and_for_no_other() -> None:
+    eve = sent(EVE, "suricata-eve+json", 1)
+    slow = settings(lateness_us=60 * S)
+    of_weir = Wait("dam/weir", 60 * S, "FOREBAY_LATENESS_US")
+    assert last_flows([eve], slow, NOW_US) == [LastFlows(of_weir, NOW_US + 9 * S)]
+    assert last_flows([sent(EVE, "suricata-eve+json", 11)], slow, NOW_US) == []
+    of_site = settings(site_lateness_us={"dam": 60 * S})
+    assert [each.until_us for each in last_flows([eve], of_site, NOW_US)] == [NOW_US + 9 * S]
+    own = sent(EVE.model_copy(update={"lateness_us": 40 * S}), "suricata-eve+json", 1)
+    assert [each.until_us for each in last_flows([own], slow, NOW_US)] == [NOW_US + 39 * S]
+    other = sent(CONN.model_copy(update={"sensor": "weir", "lateness_us": 20 * S}), "zeek-conn+tsv", 1)
+    assert last_flows([other, eve], slow, NOW_US) == [LastFlows(of_weir, NOW_US + 19 * S)]
+
+
+def test_nothing_is_said_of_a_sensor_one_of_whose_sources_is_behind() -> None:
+    conn, far = sent(CONN, "zeek-conn+tsv", 1), sent(MODBUS, "zeek-modbus+tsv", 1, behind_bytes=9_000)
+    assert last_flows([conn, far], settings(), NOW_US) == last_flows([far, conn], settings(), NOW_US) == []
+    not_begun = sent(MODBUS, "zeek-modbus+tsv", 1, records=0, behind_bytes=9_000)
+    assert last_flows([conn, not_begun], settings(), NOW_US) == []
+    of_other = sent(EVE, "suricata-eve+json", 1, behind_bytes=9_000)
+    assert [each.wait for each in last_flows([conn, of_other], settings(), NOW_US)] == [OF_CONN]
+    named = Origin.model_validate({"field": "host", "else": "x"})
+    any_sensor = SourceState(
+        TopicSource(topic="all", site="dam", sensor=named), topics=[TopicState("all", {0: 5}, {0: 3}, NOW_US, 0.0)]
+    )
+    assert last_flows([conn, any_sensor], settings(), NOW_US) == []
+
+
+def test_nothing_is_said_of_a_file_that_cannot_be_seen_until_it_is_done() -> None:
+    hidden = sent(CONN, "zeek-conn+tsv", 1, behind_bytes=None)
+    assert last_flows([hidden], settings(), NOW_US) == []
+    seen = sent(MODBUS, "zeek-modbus+tsv", 1)
+    assert last_flows([hidden, seen], settings(), NOW_US) == []
+    for state in ("done", "lost"):  # nothing more is expected of it
+        [found] = last_flows([sent(CONN, "zeek-conn+tsv", 1, behind_bytes=None, state=state)], settings(), NOW_US)
+        assert found.wait == OF_CONN
+
+
+def test_nothing_is_said_where_where_none_wait_or_more_is_to_be_read() -> None:
     old = sent(CONN, "zeek-conn+tsv", 301)
     behind, none = sent(CONN, "zeek-conn+tsv", 1, behind_bytes=9), sent(CONN, "zeek-conn+tsv", 1, records=0)
     for each in (old, behind, none, SourceState(CONN), SourceState(TOPIC)):
