@@ -69,7 +69,7 @@ class Judged(NamedTuple):
 
 def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
     """Of each sensor that sent something, by name: the flows of topic `archive` written in the last hour, or of a busy
-    partition the last of them; no flows where all wait for others. KafkaException where it cannot be read.
+    partition the last of them, since its lateness holds; perhaps none. KafkaException where it cannot be read.
     """
     topic = settings.topics.archive
     consumer = clients.reader(settings, "late-flows", **tail.EOF_EVENTS)
@@ -204,7 +204,8 @@ def late_finding(every: Mapping[SensorName, LateFlows]) -> tuple[str, str]:
     much = sum(found.is_much for found in every.values())
     flows, late = (sum(each) for each in zip(*((found.flows, found.late) for found in every.values()), strict=True))
     if not flows:
-        return "ok", f"none was scored in the last hour; all flows of {len(every)} sensors wait for others"
+        whose = f"{len(every)} sensors was scored in the last hour since their lateness holds"
+        return "ok", f"no flow of {whose}: theirs wait, or none came"
     counted_words = f"{late:,} of the last {flows:,} flows came late"
     if much:
         return "warn", f"{counted_words}; {much} of {len(every)} sensors with more than {MUCH:.0%}, named below"

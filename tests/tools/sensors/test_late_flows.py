@@ -26,7 +26,7 @@ S = 1_000_000
 
 
 def rows(site: str, sensor: str, *late_by_us: int) -> pa.Table:
-    names = {"site": [site] * len(late_by_us), "sensor": [sensor] * len(late_by_us)}
+    names = {name: pa.array([of] * len(late_by_us), pa.string()) for name, of in (("site", site), ("sensor", sensor))}
     return pa.table({**names, "late_by_us": pa.array(late_by_us, pa.int64())})
 
 
@@ -124,8 +124,16 @@ def test_a_sensor_all_of_whose_flows_wait_is_known_by_its_watermark() -> None:
         NAME: LateFlows(0, 0, 300 * S, 0, 300 * S, True),
         ("dam", "weir"): LateFlows(0, 0, 2 * S, 0, 2 * S, False),
     }
-    assert late_finding(seen) == ("ok", "none was scored in the last hour; all flows of 2 sensors wait for others")
+    words = "no flow of 2 sensors was scored in the last hour since their lateness holds: theirs wait, or none came"
+    assert late_finding(seen) == ("ok", words)
     assert share_words(seen[NAME]) == "-" and late_remarks(NAME, seen[NAME], settings()) == []
+
+
+def test_of_flows_that_were_scored_before_another_lateness_held_it_is_not_said_that_all_wait() -> None:
+    before, since = Judged(rows(*NAME, 0, 0), {NAME: None}), Judged(rows(*NAME), {NAME: 300 * S})
+    counts, held = since_it_holds([before, since])
+    verdict, words = late_finding(counted(counts, settings(), held))
+    assert verdict == "ok" and "since their lateness holds: theirs wait, or none came" in words
 
 
 def test_what_no_timeout_explains_gets_no_lateness() -> None:
