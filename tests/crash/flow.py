@@ -70,6 +70,14 @@ class Flow:
             assert time.monotonic() < deadline, f"{now} of {records} records archived; logs: {self.processes.logs}"
             time.sleep(0.2)
 
+    def wait_ingested(self, timeout_s: float = PATIENCE_S) -> None:
+        """Wait until ingest has committed all that lies in `raw`: what is sent then shares no message of `flows`."""
+        deadline = time.monotonic() + timeout_s
+        while left := work_left(self.settings, 0)[0]:
+            self.processes.check()
+            assert time.monotonic() < deadline, f"{left} messages of raw left; logs: {self.processes.logs}"
+            time.sleep(0.2)
+
     def wait_drained(self, records: int, timeout_s: float = PATIENCE_S) -> None:
         """Wait until every stage has taken in, and committed, all that so many records in `raw` lead to."""
         deadline = time.monotonic() + timeout_s

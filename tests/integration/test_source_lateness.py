@@ -40,6 +40,7 @@ def test_each_sensor_waits_as_long_as_its_source_says(kafka: str, prefix: str, t
         words = ("flow", "follow", "--once", "--sources", str(tmp_path / "sources.yaml"))
         follower = flow.processes.start("follow", *words)
         assert follower.process.wait(PATIENCE_S) == 0, follower.last_words()
+        flow.wait_ingested()  # the end in a message with the flows would leave no trace of what held until then
         producer = clients.producer(flow.settings, "test")
         for sensor in ("gate", "weir"):
             end = SourceInfo(END_OF_SOURCE, site="dam", sensor=sensor)
