@@ -42,7 +42,7 @@ def test_missing_topics_are_a_warning_until_they_are_created(kafka: str, prefix:
 def test_sensors_that_do_not_get_on_are_named(kafka: str, prefix: str) -> None:
     settings = load_settings(bootstrap=kafka, topic_prefix=prefix)
     topics.create(settings)
-    assert doctor(kafka, prefix, expect=0)["rows"]["sensors"]["found"] == "none has sent anything yet"
+    assert doctor(kafka, prefix, expect=0)["rows"]["sensors"]["found"] == "none is listed yet"
     learning = notice(STATUS, 1, Phase.LEARNING, hours=30, since_us=BEGAN_US)
     stuck = replace(learning, sensor="weir[/]\x1b[2J")
     producer = clients.producer(settings, "test")

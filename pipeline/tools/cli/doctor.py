@@ -242,7 +242,7 @@ def sensors(settings: Settings, every: "dict[SensorName, SensorHistory]") -> Ite
         return
     phases = Counter(history.phase for history in every.values())
     counted = ", ".join(f"{phases[name]} {name}" for name in histories.PHASE_NAMES if phases[name])
-    yield Finding("sensors", "ok", f"{len(every)}: {counted}" if every else "none has sent anything yet")
+    yield Finding("sensors", "ok", f"{len(every)}: {counted}" if every else "none is listed yet")
     now_us = time.time_ns() // 1_000
     if every:
         yield silence(every, now_us)
@@ -271,7 +271,7 @@ def _late_flows(settings: Settings, late: "dict[SensorName, LateFlows]") -> Find
 
 
 def _waits(settings: Settings, late: "dict[SensorName, LateFlows]") -> Iterator[Finding]:
-    """Whose flows wait for others, and so what is made of them: no fault; nothing where none waits for long."""
+    """Whose flows wait for others, and so their alerts: no fault; nothing where none waits for long."""
     from pipeline.tools.sensors.waits import short_words, shorter_words, waits
 
     if found := waits(settings, late):

@@ -65,7 +65,7 @@ def _show(document: dict[str, Any], waiting: str = "") -> None:
         phases = ", ".join(f"{count} {phase}" for phase, count in sorted(document["sensors"].items()))
         _line(f"sensors  {phases}, of those remembered now; forebay sensor list has all that ever sent")
     if waiting:
-        _line(f"waiting  flows for others, {waiting}, and so what is made of them")
+        _line(f"waiting  flows for others, {waiting}, and so do their alerts and rows in the archive")
     _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
     if document["page"]:
         _line(f"the page: {document['page']}")

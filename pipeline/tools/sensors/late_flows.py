@@ -204,8 +204,8 @@ def late_finding(every: Mapping[SensorName, LateFlows]) -> tuple[str, str]:
     much = sum(found.is_much for found in every.values())
     flows, late = (sum(each) for each in zip(*((found.flows, found.late) for found in every.values()), strict=True))
     if not flows:
-        whose = f"{len(every)} sensors was scored in the last hour since their lateness holds"
-        return "ok", f"no flow of {whose}: theirs wait, or none came"
+        sensors = "the sensor" if len(every) == 1 else f"all {len(every)} sensors"
+        return "ok", f"none to judge: flows of {sensors} wait, none came, or their lateness was changed since"
     counted_words = f"{late:,} of the last {flows:,} flows came late"
     if much:
         return "warn", f"{counted_words}; {much} of {len(every)} sensors with more than {MUCH:.0%}, named below"

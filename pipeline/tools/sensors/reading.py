@@ -70,7 +70,7 @@ def history_of(reader: NoticesReader, name: str) -> SensorHistory:
     """The history of the sensor called SITE/SENSOR; Usage where the topic knows none of that name."""
     known = {"/".join(sensor): history for sensor, history in histories(reader.stored()).items()}
     if name not in known:
-        listed = ", ".join(list(known)[:MAX_LISTED]) or "none yet: a sensor is listed a minute after its first flow"
+        listed = ", ".join(list(known)[:MAX_LISTED]) or "none yet: a sensor is listed some minutes after its first flow"
         more = f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else ""
         raise Usage(
             f"sensor {printable(name, 260)}: got no sensor of that name, expected SITE/SENSOR of those that have sent "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.contracts.envelope import SensorName
     from pipeline.tools.sensors.late_flows import LateFlows
 
-LISTED = "a sensor is listed a minute after its first flow was scored"
+LISTED = "a sensor is listed some minutes after its first flow was scored"
 LEAST_US = 10_000_000
 """Of who waits no longer it is not said: nobody would miss the flows before."""
 CONN = "Zeek's conn.log"
@@ -31,13 +31,13 @@ AS_SENT = "as its records came with it"
 OF_SITE = "FOREBAY_SITE_LATENESS_US"
 OF_ALL = "FOREBAY_LATENESS_US"
 OTHERS = "all other sensors"
-_BY_SOURCE = "`lateness_us` of the source sets less (at a sensor that has sent already, an hour later)"
+_BY_SOURCE = "`lateness_us` of the source sets less; where the sensor has sent already, that holds an hour later"
 _LESS = {
     OF_SOURCE: _BY_SOURCE,
     CONN: _BY_SOURCE,
     AS_SENT: (
         "where records came with it, `lateness_us` of the source, `--lateness-us` of `forebay flow follow` or header "
-        "`lateness-us` of `raw` sets less (an hour later)"
+        "`lateness-us` of `raw` sets less; where that was done, it holds an hour later"
     ),
     OF_SITE: f"{OF_SITE} sets less from the next start on",
     OF_ALL: f"{OF_ALL} sets less from the next start on",

@@ -124,7 +124,7 @@ def test_a_sensor_all_of_whose_flows_wait_is_known_by_its_watermark() -> None:
         NAME: LateFlows(0, 0, 300 * S, 0, 300 * S, True),
         ("dam", "weir"): LateFlows(0, 0, 2 * S, 0, 2 * S, False),
     }
-    words = "no flow of 2 sensors was scored in the last hour since their lateness holds: theirs wait, or none came"
+    words = "none to judge: flows of all 2 sensors wait, none came, or their lateness was changed since"
     assert late_finding(seen) == ("ok", words)
     assert share_words(seen[NAME]) == "-" and late_remarks(NAME, seen[NAME], settings()) == []
 
@@ -133,7 +133,7 @@ def test_of_flows_that_were_scored_before_another_lateness_held_it_is_not_said_t
     before, since = Judged(rows(*NAME, 0, 0), {NAME: None}), Judged(rows(*NAME), {NAME: 300 * S})
     counts, held = since_it_holds([before, since])
     verdict, words = late_finding(counted(counts, settings(), held))
-    assert verdict == "ok" and "since their lateness holds: theirs wait, or none came" in words
+    assert verdict == "ok" and "of the sensor wait, none came, or their lateness was changed since" in words
 
 
 def test_what_no_timeout_explains_gets_no_lateness() -> None:
