@@ -273,7 +273,8 @@ class IngestWorker:
             self.report(counts, at_s)
             self.telemetry.stage.batch(at_s - started)
 
-        return self.put([each for one in packed for each in self.outgoing(one)], self.following(messages), committed)
+        outgoing = [message for each in packed for message in self.outgoing(each)]
+        return self.put(outgoing, self.following(messages), committed)
 
     def following(self, messages: Messages) -> list[TopicPartition]:
         """The offsets behind these messages, each with the sensors known there."""

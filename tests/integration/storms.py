@@ -3,10 +3,17 @@
 import random
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
+from confluent_kafka import Producer
+
+from pipeline.runtime.kafka import clients
+from pipeline.settings import Settings
 from tests.integration.chains import GRACE_S
+from tests.patience import PATIENCE_S
 
 STOPPED = (0, -signal.SIGTERM, -signal.SIGKILL, 75)
 """How a worker ends that is asked to: before it listens, by its fail point, or fenced by a twin of before."""
@@ -14,6 +21,29 @@ NAMES = ("a", "b")
 Process = subprocess.Popen[bytes]
 Start = Callable[[str, str], Process]
 """Starts a worker by its name, with a fail point or with none."""
+
+
+@contextmanager
+def sending_meanwhile(
+    settings: Settings, rng: random.Random, rate: float, send: Callable[[Producer], None]
+) -> Iterator[None]:
+    """Call `send` in a thread, at random moments, `rate` a second; all that it produced is in Kafka at the end."""
+    over = threading.Event()
+
+    def send_all() -> None:
+        producer = clients.producer(settings, "test")
+        while not over.wait(rng.expovariate(rate)):
+            send(producer)
+            producer.poll(0)
+        assert producer.flush(PATIENCE_S) == 0
+
+    thread = threading.Thread(target=send_all)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def shake(process: Process, rng: random.Random, twin: Callable[[], Process]) -> Process:

@@ -4,7 +4,6 @@ record is there once, in the order of `raw`.
 
 import json
 import random
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -12,15 +11,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from pipeline.contracts.raw import END_OF_SOURCE
-from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from tests.ingest.records import ZEEK
 from tests.integration.chains import settings_for, worker
-from tests.integration.storms import Process, Storm
+from tests.integration.storms import Process, Storm, sending_meanwhile
 from tests.integration.test_ingest_worker import every_position_once, wait_for
-from tests.patience import PATIENCE_S
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.nightly]
 INGEST = "pipeline.tools.cli ingest run"
@@ -33,33 +31,23 @@ POINTS = ("ingest.decoded", "ingest.begun", "ingest.produced", "ingest.offsets s
 def sending(settings: Settings, rng: random.Random) -> Iterator[Counter[str]]:
     """Messages of records and broken lines all the while, now and then the end of a source; how many of each kind."""
     sent: Counter[str] = Counter()
-    over = threading.Event()
+    good = json.dumps(ZEEK).encode()
 
-    def send() -> None:
-        producer = clients.producer(settings, "test")
-        good = json.dumps(ZEEK).encode()
-        while not over.wait(rng.expovariate(50)):
-            partition, kind = rng.randrange(PARTITIONS), rng.choice(("flows",) * 20 + ("not_json", "ended"))
-            count = rng.choice((1, 1, 40)) if kind == "flows" else int(kind == "not_json")
-            value = b"\n".join([good] * count) if kind == "flows" else b"broken" * count
-            content_type = END_OF_SOURCE if kind == "ended" else "zeek-conn+json"
-            headers: dict[str, str | bytes | None] = {
-                "content-type": content_type,
-                "site": "dam",
-                "sensor": f"s{partition}-{rng.randrange(3)}",
-            }
-            producer.produce(settings.topics.raw, value, partition=partition, headers=headers)
-            producer.poll(0)
-            sent[kind] += count
-        assert producer.flush(PATIENCE_S) == 0
+    def send(producer: Producer) -> None:
+        partition, kind = rng.randrange(PARTITIONS), rng.choice(("flows",) * 20 + ("not_json", "ended"))
+        count = rng.choice((1, 1, 40)) if kind == "flows" else int(kind == "not_json")
+        value = b"\n".join([good] * count) if kind == "flows" else b"broken" * count
+        content_type = END_OF_SOURCE if kind == "ended" else "zeek-conn+json"
+        headers: dict[str, str | bytes | None] = {
+            "content-type": content_type,
+            "site": "dam",
+            "sensor": f"s{partition}-{rng.randrange(3)}",
+        }
+        producer.produce(settings.topics.raw, value, partition=partition, headers=headers)
+        sent[kind] += count
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
+    with sending_meanwhile(settings, rng, 50, send):
         yield sent
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("seed", [int(time.time() // 86_400)])  # of the day, in the test's name

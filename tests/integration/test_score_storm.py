@@ -3,22 +3,20 @@ scored is that of a run in which nothing happened, and models hold from where th
 """
 
 import random
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
 
 from models.serving import registry
 from pipeline.contracts.promotions import PromotionLedger
-from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
 from tests.integration.chains import settings_for, worker
-from tests.integration.storms import Process, Storm
+from tests.integration.storms import Process, Storm, sending_meanwhile
 from tests.integration.test_score_worker import SCORE, payload, promote, received, reference, values
-from tests.patience import PATIENCE_S
 from tests.score.small_model import small_model
 
 pytestmark = [pytest.mark.integration, pytest.mark.crash, pytest.mark.nightly]
@@ -33,26 +31,16 @@ Sent = dict[int, list[bytes]]
 def sending(settings: Settings, rng: random.Random) -> Iterator[Sent]:
     """Features messages all the while, some twice, as a zombie of featurize does; what was sent, by partition."""
     sent: Sent = {partition: [] for partition in range(PARTITIONS)}
-    over = threading.Event()
 
-    def send() -> None:
-        producer = clients.producer(settings, "test")
-        while not over.wait(rng.expovariate(1 / BETWEEN_S)):
-            partition = rng.randrange(PARTITIONS)
-            value = payload(len(sent[partition]), partition, rows=rng.choice((1, 20, 60)))
-            for _ in range(rng.choice((1,) * 30 + (2,))):
-                producer.produce(settings.topics.features, value=value, key=b"north/tap", partition=partition)
-            producer.poll(0)
-            sent[partition].append(value)
-        assert producer.flush(PATIENCE_S) == 0
+    def send(producer: Producer) -> None:
+        partition = rng.randrange(PARTITIONS)
+        value = payload(len(sent[partition]), partition, rows=rng.choice((1, 20, 60)))
+        for _ in range(rng.choice((1,) * 30 + (2,))):
+            producer.produce(settings.topics.features, value=value, key=b"north/tap", partition=partition)
+        sent[partition].append(value)
 
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
+    with sending_meanwhile(settings, rng, 1 / BETWEEN_S, send):
         yield sent
-    finally:
-        over.set()
-        thread.join()
 
 
 @pytest.mark.parametrize("seed", [int(time.time() // 86_400)])  # of the day, in the test's name
