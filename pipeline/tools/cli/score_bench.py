@@ -1,7 +1,9 @@
 """`forebay score bench`: how fast each engine scores here."""
 
+from __future__ import annotations
+
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -10,6 +12,9 @@ from pipeline.errors import Usage
 from pipeline.tools.cli.model_options import ModelName, Registry, refusals, registry_of
 from pipeline.tools.cli.output import Json, emit, say
 from pipeline.tools.cli.table import table
+
+if TYPE_CHECKING:
+    from models.serving.model import Model
 
 APART_HEAD = ["engine", "score off by, 19 rows in 20", "furthest", "other verdicts", "rows compared"]
 HEAD = ["engine", "rows a call", "calls", "rows/s", "rows/s of a CPU", "p50 ms", "p99 ms"]
@@ -56,9 +61,7 @@ def bench(
     left_out: dict[str, str] = {}
     with refusals():
         loaded = models.load(model, registry_of(registry))
-        if origin not in loaded.origins:
-            expected = ", ".join(sorted(loaded.origins))
-            raise Usage(f"--origin: got {origin}, expected a calibration of model {loaded.id}: {expected}")
+        _require_origin(loaded, origin)
         for name in engine or ENGINES:
             try:
                 made = engine_of(name, loaded)
@@ -78,6 +81,13 @@ def bench(
     for name, why in left_out.items():
         say(f"not measured: {name}: {why}", as_json)
     emit({"model": loaded.id, "origin": origin, "engines": timings, "differences": differences, "left_out": left_out})
+
+
+def _require_origin(model: Model, origin: str) -> None:
+    """Usage where the model has no such calibration."""
+    if origin not in model.origins:
+        expected = ", ".join(sorted(model.origins))
+        raise Usage(f"--origin: got {origin}, expected a calibration of model {model.id}: {expected}")
 
 
 def _apart(differences: dict[str, Any]) -> Table:
