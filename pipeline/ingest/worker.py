@@ -274,7 +274,7 @@ class IngestWorker:
             self.telemetry.stage.batch(at_s - started)
 
         outgoing = [message for each in packed for message in self.outgoing(each)]
-        return self.put(outgoing, self.following(messages), committed)
+        return self.put(outgoing, self.following(messages), committed, int(messages.timestamp_us.min()))
 
     def following(self, messages: Messages) -> list[TopicPartition]:
         """The offsets behind these messages, each with the sensors known there."""
@@ -286,12 +286,19 @@ class IngestWorker:
             for partition, offset in offsets.items()
         ]
 
-    def put(self, messages: list[Outgoing], offsets: list[TopicPartition], committed: Callable[[float], None]) -> bool:
+    def put(
+        self,
+        messages: list[Outgoing],
+        offsets: list[TopicPartition],
+        committed: Callable[[float], None],
+        sent_us: int | None = None,
+    ) -> bool:
         """Messages and the offsets behind them, for a transaction; False where an earlier one was aborted."""
         if offsets and self.settings.broken_order == "ingest-offsets-first":
             self.consumer.commit(offsets=offsets, asynchronous=False)
         # Asked for here: beside a `consume`, in the other thread, it comes only when that returns.
-        return self.transactions.put(messages, offsets, self.consumer.consumer_group_metadata(), committed)
+        membership = self.consumer.consumer_group_metadata()
+        return self.transactions.put(messages, offsets, membership, committed, sent_us)
 
     def tick(self) -> None:
         """Write a tick into `raw` for each idle sensor: from there it goes the way of every message.

@@ -274,7 +274,8 @@ class ScoreWorker:
             self._telemetry.stage.batch(at_s - started)
 
         messages = [each for pair in zip(group.ready, routed, strict=True) for each in self._outgoing(*pair)]
-        return self._put(messages, group.positions, committed)  # 2
+        sent_us = clients.oldest_us(message for message, _ in group.ready)
+        return self._put(messages, group.positions, committed, sent_us)  # 2
 
     def _outgoing(self, read: tuple[Message, Features], batches: Routed) -> Iterable[Outgoing]:
         """What a features message became, encoded in a span that continues its trace."""
@@ -287,7 +288,11 @@ class ScoreWorker:
                     yield Outgoing(topic, message.partition() or 0, message.key(), payload, headers)
 
     def _put(
-        self, messages: Iterable[Outgoing], positions: dict[int, StagePosition], committed: Committed | None = None
+        self,
+        messages: Iterable[Outgoing],
+        positions: dict[int, StagePosition],
+        committed: Committed | None = None,
+        sent_us: int | None = None,
     ) -> bool:
         """Messages, and positions to move on to, for a transaction; False where an earlier one was aborted."""
         offsets = [
@@ -302,7 +307,7 @@ class ScoreWorker:
 
         # Asked for here: beside a `consume`, in the other thread, it comes only when that returns.
         membership = self._consumer.consumer_group_metadata()
-        if not self._transactions.put(messages, offsets, membership, done):
+        if not self._transactions.put(messages, offsets, membership, done, sent_us):
             return False
         self._positions.update(positions)
         return True

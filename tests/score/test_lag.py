@@ -37,7 +37,9 @@ class OpenTransaction:
     def __init__(self, *_of_writer: object) -> None:
         self.committed: list[Callable[[float], None]] = []
 
-    def put(self, _messages: object, _positions: object, _membership: object, committed: Any) -> bool:
+    def put(
+        self, _messages: object, _positions: object, _membership: object, committed: Any, _sent_us: int | None
+    ) -> bool:
         self.committed.append(committed)
         return True
 

@@ -209,6 +209,7 @@ class IntakeWorker:
             [TopicPartition(*partition, offset) for partition, offset in following.items()],
             self.consumer.consumer_group_metadata(),
             committed,
+            clients.oldest_us(messages),
         )
 
     def convert(self, received: Sequence[Message]) -> list[RawPack]:

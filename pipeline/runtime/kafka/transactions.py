@@ -54,6 +54,8 @@ class _Transaction:
     positions: dict[tuple[str, int], TopicPartition] = field(default_factory=dict)
     committed: list[Committed] = field(default_factory=list)
     message_bytes: int = 0
+    sent_us: int | None = None
+    """Kafka's timestamp of the oldest message that it comes from."""
 
 
 class TransactionWriter:
@@ -72,10 +74,12 @@ class TransactionWriter:
         self._watchdog = Watchdog(stage, kafka.hopeless)
         self._changed = threading.Condition()
         self._waiting: _Transaction | None = None
-        self._is_open = self._is_aborted = self._is_closed = False
+        self._open: _Transaction | None = None
+        self._is_aborted = self._is_closed = False
         self._raised: BaseException | None = None
         self._committed: list[tuple[Committed, float]] = []
         telemetry.count("forebay_producer_full", 0, stage=stage)
+        telemetry.stage.uncommitted_since(self._oldest_us)
         self._thread = threading.Thread(target=self._write_all, name="transactions", daemon=True)
         self._thread.start()
 
@@ -87,6 +91,7 @@ class TransactionWriter:
         positions: Iterable[TopicPartition],
         membership: Any,
         committed: Committed | None = None,
+        sent_us: int | None = None,
     ) -> bool:
         """Messages and the positions behind them, for the next transaction; False, and nothing put, after an abort.
 
@@ -95,6 +100,7 @@ class TransactionWriter:
         positions : the offset to read next of each partition, and what is stored beside it; may be none
         membership : Consumer.consumer_group_metadata(), by which Kafka knows whose positions these are
         committed : called by `poll` or `settle` once they are, with the time.perf_counter() of that
+        sent_us : Kafka's timestamp of the oldest message that they come from: lag counts from it until they are
 
         Raises what ended an earlier transaction and the session with it.
         """
@@ -112,6 +118,7 @@ class TransactionWriter:
             waiting.positions.update(((at.topic, at.partition), at) for at in positions)
             if committed is not None:
                 waiting.committed.append(committed)
+            waiting.sent_us = _older(waiting.sent_us, sent_us)
             self._changed.notify_all()
         return True
 
@@ -132,12 +139,12 @@ class TransactionWriter:
     def settle(self) -> bool:
         """Wait until all that was put is committed, and `poll`."""
         with self._changed:
-            self._changed.wait_for(lambda: (self._waiting is None and not self._is_open) or self._has_failed())
+            self._changed.wait_for(lambda: not self.is_open() or self._has_failed())
         return self.poll()
 
     def is_open(self) -> bool:
         """Whether a transaction is open: what is put now is in the next one."""
-        return self._is_open or self._waiting is not None
+        return self._open is not None or self._waiting is not None
 
     def resume(self) -> None:
         """After an abort: the worker reads again from the committed positions, and puts what follows from them."""
@@ -150,6 +157,12 @@ class TransactionWriter:
             self._is_closed, self._waiting, self._raised = True, None, None
             self._changed.notify_all()
         self._thread.join(CLOSE_S)
+
+    def _oldest_us(self) -> int | None:
+        """Kafka's timestamp of the oldest message of which what came is not committed; in the thread of a scrape."""
+        with self._changed:
+            held = [each.sent_us for each in (self._open, self._waiting) if each is not None]
+        return _older(*held, None)
 
     # ---- the thread
 
@@ -174,14 +187,14 @@ class TransactionWriter:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
             transaction, self._waiting = self._waiting, None
-            self._is_open = transaction is not None
+            self._open = transaction
             self._changed.notify_all()
             return transaction
 
     def _ended(self, transaction: _Transaction, is_committed: bool, raised: BaseException | None) -> None:
         at_s = time.perf_counter()
         with self._changed:
-            self._is_open = False
+            self._open = None
             if is_committed:
                 self._committed += [(committed, at_s) for committed in transaction.committed]
             else:
@@ -233,3 +246,7 @@ class TransactionWriter:
             headers=message.headers,
         )
         self._producer.poll(0)
+
+
+def _older(*sent_us: int | None) -> int | None:
+    return min((each for each in sent_us if each is not None), default=None)

@@ -4,6 +4,7 @@ All six are there from the first scrape, at zero. docs/metrics.md says what a ro
 """
 
 import time
+from collections.abc import Callable
 
 from pipeline.runtime.telemetry.metrics import Metrics
 
@@ -19,6 +20,7 @@ class StageMetrics:
         self._metrics = metrics
         self._stage = stage
         self._oldest_us: int | None = None
+        self._uncommitted_us: Callable[[], int | None] = lambda: None
         self._away_since_s: float | None = None
         # An empty label is, to Prometheus, a label that is not there: a series at zero, before the first row.
         self.rows_in(0)
@@ -55,6 +57,12 @@ class StageMetrics:
         """
         self._oldest_us = sent_us
 
+    def uncommitted_since(self, oldest_us: Callable[[], int | None]) -> None:
+        """Asked at a scrape: Kafka's timestamp of the oldest message that was read, and of which what came is not
+        committed; None where all is.
+        """
+        self._uncommitted_us = oldest_us
+
     def away_since(self, since_s: float | None) -> None:
         """Unix time at which Kafka last answered; None while it does.
 
@@ -63,7 +71,7 @@ class StageMetrics:
         self._away_since_s = since_s
 
     def _lag_s(self) -> float:
-        oldest_us, away_since_s = self._oldest_us, self._away_since_s
-        since_s = [oldest_us / 1e6] if oldest_us is not None else []
+        away_since_s = self._away_since_s
+        since_s = [each / 1e6 for each in (self._oldest_us, self._uncommitted_us()) if each is not None]
         since_s += [away_since_s] if away_since_s is not None else []
         return max(0.0, time.time() - min(since_s)) if since_s else 0.0

@@ -1,9 +1,9 @@
 """What is put is committed once and in order, whatever Kafka aborts; what waits shares the next transaction."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from pipeline.runtime.kafka import transactions
 from pipeline.runtime.kafka.transactions import Outgoing, TransactionWriter
+from pipeline.runtime.telemetry import start
+from pipeline.settings import load_settings
 from tests.patience import PATIENCE_S
 
 TOPIC = "archive"
@@ -82,20 +84,34 @@ class Kafka:
 
 @contextmanager
 def writing(log: Log) -> Iterator[TransactionWriter]:
-    telemetry = SimpleNamespace(count=lambda *_counted, **_labels: None)
-    writer = TransactionWriter("score", cast("Any", log), cast("Any", Kafka()), cast("Any", telemetry))
+    telemetry = start("score", load_settings(metrics_port=-1))
+    writer = TransactionWriter("score", cast("Any", log), cast("Any", Kafka()), telemetry)
     try:
         yield writer
     finally:
+        telemetry.close()
         log.gate.set()
         writer.close()
         assert not writer._thread.is_alive()
 
 
-def put(writer: TransactionWriter, number: int, value: bytes | None = None, done: list[int] | None = None) -> bool:
+def put(
+    writer: TransactionWriter,
+    number: int,
+    value: bytes | None = None,
+    done: list[int] | None = None,
+    sent_us: int | None = None,
+) -> bool:
     message = Outgoing(TOPIC, 0, None, value or str(number).encode(), [])
     at = TopicPartition("features", 0, number + 1)
-    return writer.put([message], [at], "member", None if done is None else lambda _at_s: done.append(number))
+    committed = None if done is None else lambda _at_s: done.append(number)
+    return writer.put([message], [at], "member", committed, sent_us)
+
+
+def lag_s(writer: TransactionWriter) -> float:
+    lag = writer._telemetry.registry.get_sample_value("forebay_lag_seconds", {"stage": "score"})
+    assert lag is not None
+    return lag
 
 
 @settings(deadline=None)
@@ -129,6 +145,25 @@ def test_what_comes_while_one_is_open_shares_the_next() -> None:
         assert writer.settle() and done == [0, 1, 2, 3]
         assert log.sizes == [1, 3] and log.position == 4
         assert not writer.is_open()
+
+
+def test_what_is_not_committed_is_lag_however_long_that_takes() -> None:
+    now_us, log = time.time_ns() // 1_000, Log("ca")
+    with writing(log) as writer:
+        assert lag_s(writer) == 0
+        log.gate.clear()
+        assert put(writer, 0, sent_us=now_us - 90_000_000) and log.at_gate.wait(PATIENCE_S)
+        assert put(writer, 1, sent_us=now_us - 300_000_000) and put(writer, 2)
+        writer._telemetry.stage.waiting_since(None)  # the last read found nothing
+        assert 300 <= lag_s(writer) < 300 + PATIENCE_S, "what waits for the open transaction, sent later or not"
+        log.gate.set()
+        assert not writer.settle() and lag_s(writer) == 0, "aborted: it is read again"
+        writer.resume()
+        log.gate.clear()
+        assert put(writer, 1, sent_us=now_us - 90_000_000)
+        assert 90 <= lag_s(writer) < 90 + PATIENCE_S
+        log.gate.set()
+        assert writer.settle() and lag_s(writer) == 0
 
 
 def test_messages_without_positions_leave_them_where_they_are() -> None:
