@@ -150,7 +150,8 @@ class RowsFacts:
         Sensors that are forgotten after these rows because they sent nothing for a day of event time (ADR 23). A
         message without evictions lacks it.
     lateness
-        Which lateness holds at those of `watermarks` whose messages state one. A message without any lacks it.
+        Which lateness holds at those of `watermarks`, and held at those of `ended`, whose messages state one. A message
+        without any lacks it.
     """
 
     seq: int

@@ -199,7 +199,8 @@ def _step(state: PartitionState, message: FlowsMessage, rules: SiteRules) -> Ste
         after = replace(after, sensors=tight_sensors(after.sensors))
     touched = sorted({*rows_of, *facts.silent} & after.sensors.keys())
     watermarks = _watermarks_to_send(state, after, touched, messages, rules.lateness_of)
-    said = replace(messages[-1].facts, watermarks=watermarks, lateness=_lateness_of(after, watermarks))
+    last = messages[-1].facts
+    said = replace(last, watermarks=watermarks, lateness=(*_lateness_of(after, watermarks), *last.lateness))
     messages[-1] = messages[-1]._replace(facts=said)
     return after, messages
 
@@ -232,7 +233,7 @@ def _step_of_rows(
     over = {*facts.ended, *(state.idle - rows_of.keys())}
     silenced = [name for name in expired(newest_us, heard_us) if name not in over]
     inputs = _inputs(state, flows, rows_of, facts, silenced, rules)
-    advanced = Advanced([], empty("features", state.feature_set.width), ())
+    advanced = Advanced([], empty("features", state.feature_set.width), (), [])
     if inputs:
         advanced = yield MessageInput(list(inputs.values()), flows)
     rows, sensors = advanced.rows, {**state.sensors, **dict(zip(inputs, advanced.states, strict=True))}
@@ -253,6 +254,7 @@ def _step_of_rows(
         ended=tuple(sorted(facts.ended)),
         evicted=tuple(silenced),
         notices=notices,
+        lateness=_stated_before_end(inputs, advanced, facts.ended),
         flows_offset=flows_offset,
         frontier=frontier(after),
         first=facts.first,
@@ -340,6 +342,16 @@ def _lateness_of(state: PartitionState, watermarks: Iterable[SensorWatermark]) -
     """Which lateness holds at sensors whose messages state one."""
     clocks = (((each.site, each.sensor), state.sensors[each.site, each.sensor].clock) for each in watermarks)
     return tuple(SensorLateness(*name, clock.stated_us) for name, clock in clocks if clock.stated_us != UNSTATED_US)
+
+
+def _stated_before_end(
+    sensors: Iterable[SensorName], advanced: Advanced, ended: Sequence[SensorName]
+) -> tuple[SensorLateness, ...]:
+    """Which lateness held at those of these sensors whose sources end, and whose messages had stated one: their clocks
+    are forgotten.
+    """
+    stated = zip(sensors, advanced.stated_us, strict=True)
+    return tuple(SensorLateness(*name, us) for name, us in stated if name in ended and us != UNSTATED_US)
 
 
 def _watermarks_to_send(

@@ -24,7 +24,7 @@ from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
 from pipeline.featurize.flow_features import LARGEST
 from pipeline.featurize.ordering import pairing
 from pipeline.featurize.ordering.buffer import Keys, Pool, Waiting, concatenated, keys_of, tight, waiting_in
-from pipeline.featurize.ordering.clocks import NO_WATERMARK, Clock, clocks_in, clocks_of
+from pipeline.featurize.ordering.clocks import NO_WATERMARK, STATED, Clock, clocks_in, clocks_of
 from pipeline.featurize.ordering.merge import merge_records
 from pipeline.featurize.ordering.reorder import MAX_WAITING, Order, Sensors, reorder
 from pipeline.featurize.rows import Rows
@@ -124,11 +124,15 @@ class MessageInput(NamedTuple):
 
 
 class Advanced(NamedTuple):
-    """What came of sensors' flows: the states after them, the released rows, and the notices of their baselines."""
+    """What came of sensors' flows: the states after them, the released rows, and the notices of their baselines.
+
+    stated_us: of each state, which lateness its messages had stated, or UNSTATED_US; before the end of its source.
+    """
 
     states: list[SensorState]
     rows: pa.RecordBatch
     notices: tuple[Notice, ...]
+    stated_us: list[int]
 
 
 def tight_sensors(sensors: Mapping[SensorName, SensorState]) -> dict[SensorName, SensorState]:
@@ -220,7 +224,8 @@ def advance_messages(
     states = _after(inputs, ordered, pool, windows_of, baselines, end_us[released.on_time])
     columns = [*leaving.columns, pa.array(released.late_by_us), *judged, matrix_column(matrix)]
     rows_out = pa.RecordBatch.from_arrays(columns, schema=arrow_schema("features", feature_set.width))
-    return _message_by_message(messages, states, rows_out, notices, released)
+    stated_us = ordered.order.clocks[:, STATED].tolist()
+    return _message_by_message(messages, states, rows_out, notices, released, stated_us)
 
 
 def _message_by_message(
@@ -229,6 +234,7 @@ def _message_by_message(
     rows: pa.RecordBatch,
     notices: Sequence[Sequence[Notice]],
     released: "Released",
+    stated_us: Sequence[int],
 ) -> list[Advanced]:
     """What came of all messages' sensors as what came of each message."""
     advanced, first, start = [], 0, 0
@@ -238,7 +244,7 @@ def _message_by_message(
         # On the wire a slice may end with what lies behind it in memory; copied, it does not.
         whole = rows if len(messages) == 1 else pa.concat_batches([rows.slice(start, end - start)])
         of_message = tuple(notice for of_sensor in notices[first:last] for notice in of_sensor)
-        advanced.append(Advanced(list(states[first:last]), whole, of_message))
+        advanced.append(Advanced(list(states[first:last]), whole, of_message, list(stated_us[first:last])))
         first, start = last, end
     return advanced
 
@@ -370,7 +376,7 @@ def advance(
 ) -> tuple[SensorState, pa.RecordBatch]:
     """`advance_sensors` of one sensor, whose flows these are."""
     sensor = SensorInput(state, np.arange(len(flows)), lateness_us, ended, silent, window_us, site, learning)
-    (after,), rows, _notices = advance_sensors([sensor], flows, bounds, max_waiting, calendars)
+    (after,), rows, *_ = advance_sensors([sensor], flows, bounds, max_waiting, calendars)
     return after, rows
 
 
@@ -416,7 +422,7 @@ def featurize_file(
         part = flows.slice(start, batch_rows)
         ended = start + batch_rows >= len(flows)
         of_part = SensorInput(state, np.arange(len(part)), lateness_us, ended, False, window_us, site, learning, sensor)
-        (state,), rows, of_batch = advance_sensors([of_part], part, BOUNDS, max_waiting, calendars)
+        (state,), rows, of_batch, _ = advance_sensors([of_part], part, BOUNDS, max_waiting, calendars)
         batches.append(rows)
         notices += of_batch
-    return Advanced([state], pa.concat_batches(batches), tuple(notices))
+    return Advanced([state], pa.concat_batches(batches), tuple(notices), [UNSTATED_US])

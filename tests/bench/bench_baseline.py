@@ -209,7 +209,7 @@ class Featurizing:
     def advance(self, flows: pa.RecordBatch) -> None:
         """The next flows."""
         sensor = SensorInput(self.state, np.arange(len(flows)), 2_000_000, learning=self.learning)
-        (self.state,), _, _ = advance_sensors([sensor], flows)
+        (self.state,), *_ = advance_sensors([sensor], flows)
 
 
 def _share(capture: Capture, times: int) -> None:

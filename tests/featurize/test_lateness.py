@@ -128,9 +128,10 @@ def test_a_tick_moves_the_clock_on_to_what_came_last_and_no_further() -> None:
 
 
 def test_an_end_of_source_forgets_what_was_stated() -> None:
-    state, _, _ = _advance(PartitionState.empty(), [{"at": 10}], 0, 60 * SECOND, ended=(LEFT,))
-    _, out, facts = _advance(state, [{"at": 5}, {"at": 20}], 1, None)
-    assert (out, watermark_s(facts)) == ([(5, 0)], [18])
+    state, _, facts = _advance(PartitionState.empty(), [{"at": 10}], 0, 60 * SECOND, ended=(LEFT,))
+    assert (watermark_s(facts), facts.lateness) == ([], (SensorLateness(*LEFT, 60 * SECOND),)), "it says what held"
+    _, out, facts = _advance(state, [{"at": 5}, {"at": 20}], 1, None, ended=(TOP,))
+    assert (out, watermark_s(facts), facts.lateness) == ([(5, 0)], [18], ())
 
 
 def test_a_state_from_before_sources_had_a_lateness_is_read_with_its_sites() -> None:

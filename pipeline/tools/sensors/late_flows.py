@@ -60,7 +60,7 @@ class LateFlows(NamedTuple):
 
 class Judged(NamedTuple):
     """The rows of a message of `archive`, with columns COLUMNS, and the lateness that holds behind it: of the sensors
-    whose watermarks it has their own, or None where it is their site's.
+    whose watermarks it has their own, or None where it is their site's; of those whose sources end their own.
     """
 
     rows: pa.Table
@@ -105,7 +105,7 @@ def _rows(message: Message) -> Judged | None:
         return None
     own = {(each.site, each.sensor): each.us for each in scored.facts.lateness}
     names = [(each.site, each.sensor) for each in scored.facts.watermarks]
-    return Judged(pa.table(scored.rows.select(COLUMNS)), {name: own.get(name) for name in names})
+    return Judged(pa.table(scored.rows.select(COLUMNS)), dict.fromkeys(names) | own)
 
 
 def since_it_holds(messages: Sequence[Judged]) -> tuple[list[pa.Table], dict[SensorName, int | None]]:

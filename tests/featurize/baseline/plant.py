@@ -170,7 +170,7 @@ def advanced(
 ) -> tuple[SensorState, pa.RecordBatch, list[Notice]]:
     """One sensor's next flows through featurize."""
     sensor = SensorInput(state, np.arange(len(flows)), LATENESS_US, ended, site="plant", sensor="left")
-    (after,), rows, notices = advance_sensors([sensor._replace(learning=learning)], flows)
+    (after,), rows, notices, _ = advance_sensors([sensor._replace(learning=learning)], flows)
     return after, rows, list(notices)
 
 

@@ -89,7 +89,7 @@ def test_a_feature_set_without_coordinates_has_no_baseline() -> None:
     for name, feature_set in FEATURE_SETS.items():
         state = SensorState.empty(feature_set)
         flows = batch(polls(20))
-        (after,), rows, told = advance_sensors([SensorInput(state, np.arange(20), 0, True)], flows)
+        (after,), rows, told, _ = advance_sensors([SensorInput(state, np.arange(20), 0, True)], flows)
         nulls = {rows.column(column).null_count for column in COLUMNS}
         assert nulls == ({0} if has_baselines(feature_set) else {20}), name
         assert after.baseline.has_begun == has_baselines(feature_set)

@@ -1,17 +1,23 @@
 """Late flows are counted per sensor and named with a setting that takes them; a sensor with few is left alone."""
 
+from types import SimpleNamespace
+from typing import Any, cast
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.contracts.lateness import SensorLateness
 from pipeline.ingest.late import LONGEST_US, behind_us, late_rows
+from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.sensors.late_flows import (
     LEAST_FLOWS,
     Judged,
     LateFlows,
+    _rows,
     counted,
     late_document,
     late_finding,
@@ -20,6 +26,8 @@ from pipeline.tools.sensors.late_flows import (
     since_it_holds,
 )
 from schemas.intake import FileEntry, TopicSource
+from tests.contracts.facts import scored_facts
+from tests.score.test_route import scored
 
 NAME = ("dam", "gate")
 S = 1_000_000
@@ -98,6 +106,18 @@ def test_what_holds_at_a_sensor_is_what_its_messages_said() -> None:
         NAME: LateFlows(2, 1, 60 * S, 153 * S, 160 * S, True),
         ("dam", "weir"): LateFlows(1, 0, 2 * S, 0, 2 * S),
     }
+
+
+def test_of_a_source_that_ends_with_its_first_flows_the_lateness_is_its_own() -> None:
+    batch = scored(2)
+    site, sensor = (batch.column(column)[0].as_py() for column in ("site", "sensor"))
+    name = (site, sensor)
+    payload = write(batch, scored_facts(ended=(name,), lateness=(SensorLateness(*name, 60 * S),)))
+    message = SimpleNamespace(topic=lambda: "archive", partition=lambda: 0, offset=lambda: 7, value=lambda: payload)
+    judged = _rows(cast("Any", message))
+    assert judged is not None and judged.lateness == {name: 60 * S}
+    _, held = since_it_holds([judged])
+    assert counted([judged.rows], settings(), held)[name].lateness_us == 60 * S
 
 
 def test_flows_that_another_lateness_judged_are_not_counted() -> None:
