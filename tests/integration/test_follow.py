@@ -32,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 2
-POINTS = ("follow.read", "follow.begun", "follow.produced", "follow.positions sent", "follow.committed")
+POINTS = ("follow.read", "follow.begun", "follow.produced", "follow.offsets sent", "follow.committed")
 LINES_AT_ONCE = 40
 ROTATE_EVERY = 30
 """Number of writes of LINES_AT_ONCE lines each; some 0.6 s."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, TopicPartition
 
 from pipeline.contracts import lateness, raw
 from pipeline.errors import Failed
@@ -18,8 +18,8 @@ from pipeline.ingest.follow.tail import Followed
 from pipeline.runtime import failpoints
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.kafka.outage import KafkaWatch
-from pipeline.runtime.kafka.producing import produce
 from pipeline.runtime.kafka.stage_process import stage_process
+from pipeline.runtime.kafka.transactions import BY_KEY, Outgoing, TransactionWriter
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
@@ -77,6 +77,7 @@ class FollowWorker:
         self.producer = clients.transactional_producer(
             settings, f"{STAGE}-{name}", kafka.hopeless, **{"queue.buffering.max.kbytes": QUEUE_KIB}
         )
+        self.transactions = TransactionWriter("follow", self.producer, kafka, telemetry)
 
     def run(self) -> None:
         """Send what comes until asked to stop; with `once`, what is there."""
@@ -84,7 +85,7 @@ class FollowWorker:
         self.telemetry.started()
         self.files.poll(time.time())
         if begun := self.files.positions(time.time()):
-            self._transact(Batch(), begun)  # from now on nothing that is rotated escapes, whenever this process dies
+            self._send(Batch(), begun)  # from now on nothing that is rotated escapes, whenever this process dies
         self.kafka.announce([], follower=self.name, files=len(self.files.chains))
         while not self.kafka.stopping():
             self.telemetry.beat()
@@ -95,7 +96,8 @@ class FollowWorker:
                 self.kafka.stop.wait(GATHER_S if batch is not None or self.files.once else POLL_S)
 
     def close(self) -> None:
-        """Leave the client."""
+        """Leave the client, an open transaction to its commit."""
+        self.transactions.close()
         self.producer.purge()
 
     def turn(self, now_s: float) -> Batch | None:
@@ -107,51 +109,43 @@ class FollowWorker:
         positions = self.files.positions(now_s)
         if not positions and not self.files.forgotten:
             return None
-        self._transact(batch, positions)
+        self._send(batch, positions)
         return batch
 
-    def _transact(self, batch: Batch, positions: Sequence[FilePosition]) -> None:
-        """Records and positions in one transaction.
+    def _send(self, batch: Batch, positions: Sequence[FilePosition]) -> None:
+        """Records, and the position of each file they are of, in one transaction; then files that are done are let go.
 
-        1. the records; 2. the position of each file they are of; 3. commit; 4. then files that are done are let go.
-        After a crash anywhere, or an abort, all is read again from the committed positions.
+        Nothing is read before it is committed. After a crash anywhere, or an abort, all is read again from the
+        committed positions.
         """
         started = time.perf_counter()
-        topic, messages = self.settings.topics.positions, 0
-        try:
-            self.producer.begin_transaction()
-            failpoints.reached("follow.begun")
-            with self.telemetry.span("send raw", records=batch.records) as span:
-                for followed, run in _joined(batch.runs):
-                    source = source_info(followed, run)
-                    headers = [*source.headers, (TRACEPARENT_HEADER, span.traceparent.encode())]
-                    for value in packed(run.records):
-                        self._produce(self.settings.topics.raw, source.key, value, headers)
-                        messages += 1
-            failpoints.reached("follow.produced")
-            for position in positions:
-                self._produce(topic, key_of(self.name, position.number), position.encoded(self.name), [])
-            for number in self.files.forgotten:
-                self._produce(topic, key_of(self.name, number), None, [])
-            failpoints.reached("follow.positions sent")
-            self.kafka.step(self.producer.commit_transaction)
-            failpoints.reached("follow.committed")
-        except KafkaException as error:
-            self.kafka.abort(self.producer, error)
-            self.files.restore(committed_positions(self.settings, self.name))
-            return
-        self.kafka.progressed()
+        with self.telemetry.span("send raw", records=batch.records) as span:
+            records = list(self._of_raw(batch, span.traceparent))
+            messages = [*records, *self._of_positions(positions)]
+            if not (self.transactions.put(messages, [], None) and self.transactions.settle()):
+                self.transactions.resume()
+                self.files.restore(committed_positions(self.settings, self.name))
+                return
         self.files.committed(positions)
         self.sent.records += batch.records
-        self.sent.messages += messages
+        self.sent.messages += len(records)
         self.sent.transactions += 1
         self.telemetry.stage.rows_in(batch.records)
         self.telemetry.stage.rows_out(batch.records)
         self.telemetry.stage.batch(time.perf_counter() - started)
 
-    def _produce(self, topic: str, key: str, value: bytes | None, headers: raw.Headers) -> None:
-        produce(self.producer, topic, value, stopped=self.kafka.hopeless, key=key, headers=headers)
-        self.producer.poll(0)
+    def _of_raw(self, batch: Batch, traceparent: str) -> Iterator[Outgoing]:
+        for followed, run in _joined(batch.runs):
+            source = source_info(followed, run)
+            headers = [*source.headers, (TRACEPARENT_HEADER, traceparent.encode())]
+            for value in packed(run.records):
+                yield Outgoing(self.settings.topics.raw, BY_KEY, source.key, value, headers)
+
+    def _of_positions(self, positions: Sequence[FilePosition]) -> Iterator[Outgoing]:
+        values: dict[int, bytes | None] = {each.number: each.encoded(self.name) for each in positions}
+        values |= dict.fromkeys(self.files.forgotten)
+        for number, value in values.items():
+            yield Outgoing(self.settings.topics.positions, BY_KEY, key_of(self.name, number), value, [])
 
     def _report(self, now_s: float) -> None:
         """Log what has become of files; set gauges now and then."""

@@ -43,7 +43,7 @@ class Outgoing(NamedTuple):
     topic: str
     partition: int
     key: str | bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers
 
 
@@ -114,7 +114,7 @@ class TransactionWriter:
             waiting.membership = membership
             for message in messages:
                 waiting.messages.append(message)
-                waiting.message_bytes += len(message.value)
+                waiting.message_bytes += len(message.value or b"")
             waiting.positions.update(((at.topic, at.partition), at) for at in positions)
             if committed is not None:
                 waiting.committed.append(committed)

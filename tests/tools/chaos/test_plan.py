@@ -20,7 +20,7 @@ NOT_IN_A_ROUND = {
     *("archive.swap added", "replay.next file"),
     *("output.sent", "output.parked", "output.resent", "output.committed", "output.journal written"),
     *("intake.begun", "intake.produced", "intake.offsets sent", "intake.committed"),
-    *("follow.read", "follow.begun", "follow.produced", "follow.positions sent", "follow.committed"),
+    *("follow.read", "follow.begun", "follow.produced", "follow.offsets sent", "follow.committed"),
     *("archive.checkpoint written", "archive.checkpoints cleaned", "archive.checkpoints deleted"),
 }
 
