@@ -330,7 +330,8 @@ def _reasons(incident: Incident, said: list[Sentence], why: list[Reason]) -> lis
             "label": sentence.kind.title,
             "unit": "",
             "share": sentence.flows / incident.count,
-            "says": sentence.says,
+            # Evidence is said of one flow; so many have some of its kind.
+            "says": printable(f"e.g. {sentence.says}" if sentence.flows > 1 else sentence.says, 256),
         }
         for sentence in said
     ]

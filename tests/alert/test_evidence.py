@@ -365,6 +365,12 @@ def test_an_incident_without_a_name_is_told_by_its_strongest_evidence() -> None:
     assert [anomaly["observations"][0]["value"] for anomaly in anomalies] == [reason["says"] for reason in reasons]
 
 
+def test_a_reason_is_an_example_where_several_flows_have_evidence_of_its_kind() -> None:
+    new = [shown(Evidence.NEW_WRITER, at=at, ics_proto="modbus") for at in range(2)]
+    writer, strange = event_of([*new, shown(Evidence.STRANGE, at=2)])["unmapped"]["reasons"]
+    assert writer["says"].startswith(f"e.g. {A} sent write commands") and "e.g." not in strange["says"]
+
+
 def test_a_name_stays_and_evidence_comes_before_deviations() -> None:
     rows = [shown(USE | Evidence.STRANGE, at=at) | {"class": "portscan"} for at in range(3)]
     event = event_of(rows, of_model())

@@ -116,7 +116,7 @@ def _alert(alert: Mapping[str, Any], is_one_of_several: bool) -> list[Text | Tab
         head = f"At sensor {shown(about['sensor'])}: alert {uid}, revision {alert['metadata']['sequence']}, {state}"
         parts += [Text(head, style="bold"), Text(printable(str(alert["message"]), MAX_SAYS))]
     if about.get("reasons"):
-        parts += [Text("What is unusual", style="bold"), _reasons(about["reasons"], alert["count"])]
+        parts += [Text("What is unusual", style="bold"), _reasons(about["reasons"])]
     else:
         parts.append(Text(f"No reasons: {_unexplained(about)}.", style="dim"))
     members = about.get("members", [])
@@ -216,14 +216,11 @@ def _counted(classes: Mapping[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in sorted(classes.items()))
 
 
-def _reasons(reasons: Iterable[Mapping[str, Any]], flows: int) -> Table:
+def _reasons(reasons: Iterable[Mapping[str, Any]]) -> Table:
     table = Table("feature", "says", "flows", box=None, padding=(0, 2, 0, 0), header_style="dim")
     for reason in reasons:
         share = f"{reason['share'] * 100:.0f} %"
-        # Evidence is said of one flow; so many have some of its kind.
-        is_example = "observed_median" not in reason and round(reason["share"] * flows) > 1
-        says = f"e.g. {reason['says']}" if is_example else reason["says"]
-        table.add_row(Text(shown(reason["feature"])), Text(shown(says)), Text(share))
+        table.add_row(Text(shown(reason["feature"])), Text(shown(reason["says"])), Text(share))
     return table
 
 

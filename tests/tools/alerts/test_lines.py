@@ -54,17 +54,6 @@ def test_a_page_is_from_when_the_first_flow_began() -> None:
     assert any("22:13:20" in cell for cell in cells) and any("22:13:44" in cell for cell in cells)
 
 
-def test_a_sentence_of_evidence_is_an_example_where_several_flows_have_it() -> None:
-    of_flow = {"feature": "new-service", "says": "a is not known to use udp/256 of b"}
-    of_all = {"feature": "peers", "says": "new partners: 13", "share": 1.0, "observed_median": 13.0}
-    [event] = incidents_of([scored([shown(Evidence.NEW_CONTROLLER, at=at, raw_offset=at) for at in range(5)])])
-    event["unmapped"]["reasons"] = [{**of_flow, "share": 1.0}, of_all]
-    text = printed(event)
-    assert event["count"] == 5 and "e.g. a is not known" in text and "e.g. new partners" not in text
-    event["unmapped"]["reasons"] = [{**of_flow, "share": 0.2}]
-    assert "e.g." not in printed(event)
-
-
 def test_a_verdict_and_what_suppresses_stand_in_the_line_and_on_the_page() -> None:
     (incident,) = joined([{**alert(1), "message": "it"}])
     verdict = {"verdict": "fp", "by": "Kim", "at_us": 0, "note": "the \x1b[2J scanner"}

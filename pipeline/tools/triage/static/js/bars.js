@@ -56,11 +56,7 @@ export function reasonItem(reason, flows) {
   const says = clean(reason.says ?? reason.label);
   const [observed, usual] = saidOf(reason);
   const share = says.includes("of its flows") ? null : shareSays(reason, flows);
-  if (!hasBar(reason)) {
-    // Evidence is said of one flow; so many have some of its kind.
-    const example = isNumber(reason.share) && Math.round(reason.share * flows) > 1 ? "e.g. " : "";
-    return h("li", { class: "reason" }, h("p", { class: "label" }, example, own(says)), share && h("p", { class: "muted" }, share));
-  }
+  if (!hasBar(reason)) return h("li", { class: "reason" }, h("p", { class: "label" }, own(says)), share && h("p", { class: "muted" }, share));
   return h(
     "li",
     { class: "reason" },
