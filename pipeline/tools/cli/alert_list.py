@@ -232,7 +232,8 @@ def _read(bootstrap: str | None, prefix: str | None) -> "tuple[Settings, Current
 
 def _print_waits(settings: "Settings") -> None:
     """Why there may be no incident yet: flows wait for others, and sensors learn first."""
-    from pipeline.tools.sensors.waits import wait_words, waits
+    from pipeline.tools.sensors.wait_words import wait_words
+    from pipeline.tools.sensors.waits import waits
 
     if words := wait_words(waits(settings)):
         said = f"{words}; `forebay sensor list` says which sensors have sent, and which learn still"

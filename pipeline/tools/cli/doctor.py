@@ -272,7 +272,8 @@ def _late_flows(settings: Settings, late: "dict[SensorName, LateFlows]") -> Find
 
 def _waits(settings: Settings, late: "dict[SensorName, LateFlows]") -> Iterator[Finding]:
     """Whose flows wait for others, and so their alerts: no fault; nothing where none waits for long."""
-    from pipeline.tools.sensors.waits import short_words, shorter_words, waits
+    from pipeline.tools.sensors.wait_words import short_words, shorter_words
+    from pipeline.tools.sensors.waits import waits
 
     if found := waits(settings, late):
         words = f"for others that ended earlier, {short_words(found)}"

@@ -54,7 +54,7 @@ def list_sensors(
     """
     from pipeline.tools.sensors import histories as of
     from pipeline.tools.sensors.late_flows import late_document, late_remarks
-    from pipeline.tools.sensors.waits import LISTED, unlisted
+    from pipeline.tools.sensors.wait_words import LISTED, unlisted
 
     if phase is not None and phase not in of.PHASE_NAMES:
         raise Usage(f"--phase: got {phase!r}, expected one of {', '.join(of.PHASE_NAMES)}")

@@ -27,7 +27,8 @@ def status(
 
     Example: forebay status --cpu 30
     """
-    from pipeline.tools.sensors.waits import short_words, waits
+    from pipeline.tools.sensors.wait_words import short_words
+    from pipeline.tools.sensors.waits import waits
     from pipeline.tools.system import control, record
     from pipeline.tools.system import status as system_status
 

@@ -137,7 +137,8 @@ def _say_waits(settings: Settings, as_json: bool) -> None:
     """Why nothing comes yet of a log that has just begun; nothing where no source waits longer than others."""
     if as_json:
         return
-    from pipeline.tools.sensors.waits import wait_words, waits
+    from pipeline.tools.sensors.wait_words import wait_words
+    from pipeline.tools.sensors.waits import waits
 
     if words := wait_words(waits(settings)):
         people.print(words, markup=False, soft_wrap=True)

@@ -2,8 +2,7 @@
 came, and by what the log says holds.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.alert.wording import duration
@@ -16,12 +15,9 @@ if TYPE_CHECKING:
     from pipeline.contracts.envelope import SensorName
     from pipeline.tools.sensors.late_flows import LateFlows
 
-LISTED = "a sensor is listed some minutes after its first flow was scored"
 LEAST_US = 10_000_000
 """Of who waits no longer it is not said: nobody would miss the flows before."""
 CONN = "Zeek's conn.log"
-MAX_NAMED = 3
-"""Of many that wait alike so many are named."""
 MAX_FILES = 16
 """Of the files of a source so many are looked at."""
 MAX_TITLE = 120
@@ -31,18 +27,6 @@ AS_SENT = "as its records came with it"
 OF_SITE = "FOREBAY_SITE_LATENESS_US"
 OF_ALL = "FOREBAY_LATENESS_US"
 OTHERS = "all other sensors"
-_BY_SOURCE = "`lateness_us` of the source sets less; where the sensor has sent already, that holds an hour later"
-_LESS = {
-    OF_SOURCE: _BY_SOURCE,
-    CONN: _BY_SOURCE,
-    AS_SENT: (
-        "where records came with it, `lateness_us` of the source, `--lateness-us` of `forebay flow follow` or header "
-        "`lateness-us` of `raw` sets less; where that was done, it holds an hour later"
-    ),
-    OF_SITE: f"{OF_SITE} sets less from the next start on",
-    OF_ALL: f"{OF_ALL} sets less from the next start on",
-}
-"""What makes a wait shorter, by why it is so long."""
 
 Source = FileEntry | TopicSource
 
@@ -176,63 +160,3 @@ def _seen(name: "SensorName", found: "LateFlows", by_settings: Wait | None, sett
     if by_settings is not None and by_settings.us == found.lateness_us:
         return by_settings._replace(is_sure=True)
     return Wait(whose, found.lateness_us, AS_SENT)
-
-
-def short_words(found: Sequence[Wait]) -> str:
-    """Who waits how long, and why; those that wait alike together."""
-    alike = {key: list(each) for key, each in groupby(sorted(found, key=_alike), _alike)}
-    return ", ".join(f"those of {_names(of)} {of[0].words}" for of in alike.values())
-
-
-def _alike(wait: Wait) -> tuple[Any, ...]:
-    return -wait.us, not wait.is_sure, wait.why
-
-
-def _names(alike: Sequence[Wait]) -> str:
-    """The first of the sensors and sources, and how many more; then all that are not named, who are never one more."""
-    several = [each.whose for each in alike if not each.of_others]
-    more = f" and {len(several) - MAX_NAMED:,} more" if len(several) > MAX_NAMED else ""
-    named = [", ".join(several[:MAX_NAMED]) + more] if several else []
-    return ", ".join([*named, *(each.whose for each in alike if each.of_others)])
-
-
-def wait_words(found: Sequence[Wait]) -> str:
-    """Why nothing comes yet, and what makes that shorter; empty where nobody waits."""
-    if not found:
-        return ""
-    return (
-        f"flows wait for others that ended earlier and come later, {short_words(found)}: of a log that has just begun "
-        f"hardly any is scored before. {shorter_words(found)}"
-    )
-
-
-def shorter_words(found: Iterable[Wait]) -> str:
-    """Which settings make these shorter, and what comes of it."""
-    settings = "; ".join(dict.fromkeys(_LESS[each.why] for each in found))
-    return f"{settings}: alerts come sooner then, and more flows come late"
-
-
-def unlisted(
-    settings: Settings, listed: "Collection[SensorName]", seen: "Mapping[SensorName, LateFlows] | None" = None
-) -> list[str]:
-    """A line for each sensor that the settings name, or that has sent, and is not listed yet; then why."""
-    sent = seen or {}
-    by_whose = {each.whose: each for each in waits(settings, sent)}
-    names: list[SensorName | str] = []
-    for source in settings.sources:
-        name = sensor_of(source)
-        if name is not None or not any(source.may_name(*each) for each in (*sent, *listed)):
-            names.append(name or source.title)
-    lines: list[str] = []
-    waiting: list[Wait] = []
-    for missing in dict.fromkeys([*names, *sent]):
-        if missing not in listed:
-            whose = printable(missing if isinstance(missing, str) else "/".join(missing), MAX_TITLE)
-            wait = by_whose.get(whose)
-            waiting += [wait] if wait else []
-            lines.append(f"{whose}: not listed yet" + (f"; its flows wait for others, {wait.words}" if wait else ""))
-    if not lines:
-        return []
-    why = f"{LISTED}; `forebay source list` says what has come"
-    begun = "of a log that has just begun hardly any flow is scored before it has waited"
-    return [*lines, f"{why}; {begun}. {shorter_words(waiting)}" if waiting else why]
