@@ -297,6 +297,26 @@ def plausible(flow: dict[str, Any], source: str, semantics: str) -> dict[str, An
     return flow | {"quality": ",".join(sorted(words))}
 
 
+def zeek_counts(record: dict[str, Any], flow: dict[str, Any]) -> bool:
+    """Put bytes and packets of both sides; whether bytes had to be bounded."""
+    bounded = False
+    missed = whole(record.get("missed_bytes")) or 0
+    for side, prefix in (("fwd", "orig"), ("rev", "resp")):
+        octets = whole(record.get(f"{prefix}_bytes"))
+        try:
+            most = whole(record.get(f"{prefix}_ip_bytes"))
+        except Rejected:
+            most = None
+        packets = whole(record.get(f"{prefix}_pkts"))
+        impossible = bool(missed) or bool(packets and (octets or 0) > packets * 65_535)
+        if octets is not None and most is not None and octets > most and impossible:
+            octets, bounded = most, True
+        flow[f"{side}_payload_bytes"] = octets
+        flow[f"{side}_bytes"] = flow[f"{side}_payload_bytes"] or 0
+        flow[f"{side}_pkts"] = whole(record.get(f"{prefix}_pkts")) or 0
+    return bounded
+
+
 def zeek(record: dict[str, Any]) -> dict[str, Any]:
     if text(record.get("_path")) in (*OTHER_ZEEK_LOGS, *ZEEK_ICS_LOGS):
         raise Rejected("other_log")
@@ -324,21 +344,7 @@ def zeek(record: dict[str, Any]) -> dict[str, Any]:
     with_ports = proto in (6, 17, 33, 132, 136)
     flow["src_port"], flow["dst_port"] = ports if with_ports else (None, None)
     flow["icmp_type"], flow["icmp_code"] = ports if icmp else (None, None)
-    bounded = False
-    missed = whole(record.get("missed_bytes")) or 0
-    for side, prefix in (("fwd", "orig"), ("rev", "resp")):
-        octets = whole(record.get(f"{prefix}_bytes"))
-        try:
-            most = whole(record.get(f"{prefix}_ip_bytes"))
-        except Rejected:
-            most = None
-        packets = whole(record.get(f"{prefix}_pkts"))
-        impossible = bool(missed) or bool(packets and (octets or 0) > packets * 65_535)
-        if octets is not None and most is not None and octets > most and impossible:
-            octets, bounded = most, True
-        flow[f"{side}_payload_bytes"] = octets
-        flow[f"{side}_bytes"] = flow[f"{side}_payload_bytes"] or 0
-        flow[f"{side}_pkts"] = whole(record.get(f"{prefix}_pkts")) or 0
+    bounded = zeek_counts(record, flow)
     flow["missed_bytes"] = whole(record.get("missed_bytes"))
     flow["src_mac"], _ = macs(record.get("orig_l2_addr"))
     flow["dst_mac"], _ = macs(record.get("resp_l2_addr"))
