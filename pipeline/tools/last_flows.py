@@ -1,17 +1,20 @@
 """Of which sources the last flows wait for others although all of their records are sent. Pure."""
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.contracts.envelope import SensorName
 from pipeline.settings import Settings
-from pipeline.tools.sensors.waits import LEAST_US, Wait, longest, of_source, sensor_of, stated_us
+from pipeline.tools.sensors.waits import LEAST_US, Wait, as_it_holds, longest, of_source, sensor_of, stated_us
 from pipeline.tools.source_states import SourceState
 from schemas.intake import AUTO, TopicSource
 
+if TYPE_CHECKING:
+    from pipeline.tools.sensors.late_flows import LateFlows
+
 
 class LastFlows(NamedTuple):
-    """Whose last flows wait and how long, and until when where no more come; None: until more come."""
+    """Whose last flows wait and how long, and until when at least where no more come; None: until more come."""
 
     wait: Wait
     until_us: int | None
@@ -25,9 +28,14 @@ class _Sent(NamedTuple):
     sent_us: int
 
 
-def last_flows(found: Sequence[SourceState], settings: Settings, now_us: int) -> list[LastFlows]:
+def last_flows(
+    found: Sequence[SourceState],
+    settings: Settings,
+    now_us: int,
+    seen: "Mapping[SensorName, LateFlows] | None" = None,
+) -> list[LastFlows]:
     """Those that wait by now, of a sensor or, where its records name theirs, of a source; none of those of which more
-    may be to come from any of its sources.
+    may be to come from any of its sources; seen: sensors that have sent, by what holds there.
 
     Ingest ends the wait of a sensor that has been silent for FOREBAY_IDLE_US and for the longest lateness that its
     records came with; that of its site ingest does not wait for.
@@ -44,7 +52,11 @@ def last_flows(found: Sequence[SourceState], settings: Settings, now_us: int) ->
         if any(source.title == key or (isinstance(key, tuple) and source.may_name(*key)) for source in unread):
             continue
         wait = longest(each.wait for each in several)
-        silent_us = max(settings.idle_us, *(each.stated_us for each in several))
+        stated = [each.stated_us for each in several]
+        if isinstance(key, tuple) and (holds := (seen or {}).get(key)) is not None:
+            wait = as_it_holds(key, holds, wait, settings)
+            stated += [holds.lateness_us] if holds.of_source else []
+        silent_us = max(settings.idle_us, *stated)
         until_us = max(each.sent_us for each in several) + silent_us
         if wait.us > LEAST_US and (until_us > now_us or not settings.idle_us):
             last.append(LastFlows(wait, until_us if settings.idle_us else None))

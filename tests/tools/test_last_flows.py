@@ -4,6 +4,7 @@ from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.source_table import document, last_lines
 from pipeline.tools.followed_files import FileState
 from pipeline.tools.last_flows import LastFlows, last_flows
+from pipeline.tools.sensors.late_flows import LateFlows
 from pipeline.tools.sensors.waits import Wait
 from pipeline.tools.source_states import SourceState, TopicState
 from schemas.intake import FileEntry, Origin, TopicSource
@@ -98,11 +99,21 @@ def test_a_topic_waits_likewise_once_all_of_it_is_read() -> None:
     assert last_flows([read], settings(), NOW_US) == []
 
 
+def test_what_holds_at_the_sensor_counts_where_its_records_came_with_more() -> None:
+    shorter = sent(CONN.model_copy(update={"lateness_us": 60 * S}), "zeek-conn+tsv", 1)
+    before = {("dam", "gate"): LateFlows(5, 0, 300 * S, 0, 300 * S, True)}
+    [found] = last_flows([shorter], settings(), NOW_US, before)
+    assert (found.wait.us, found.until_us) == (300 * S, NOW_US + 299 * S)
+    of_site = {("dam", "gate"): LateFlows(5, 0, 90 * S, 0, 90 * S)}
+    [found] = last_flows([shorter], settings(lateness_us=90 * S), NOW_US, of_site)
+    assert (found.wait.us, found.until_us) == (90 * S, NOW_US + 59 * S), "a tick does not wait for the site's"
+
+
 def test_a_line_and_the_document_say_until_when() -> None:
     found = [LastFlows(OF_CONN, NOW_US)]
     assert last_lines(found) == [
-        "dam/gate: its last flows are sent and wait for others until 2023-11-14 22:13:20 UTC where no more come: "
-        "5 min 0 s (Zeek's conn.log)"
+        "dam/gate: its last flows are sent and wait for others until 2023-11-14 22:13:20 UTC at least where no more "
+        "come: 5 min 0 s (Zeek's conn.log)"
     ]
     [waiting] = document([], None, 0, found)["waiting"]
     assert (waiting["whose"], waiting["until_us"]) == ("dam/gate", NOW_US)

@@ -231,13 +231,13 @@ def _read(bootstrap: str | None, prefix: str | None) -> "tuple[Settings, Current
 
 
 def _print_waits(settings: "Settings") -> None:
-    """Why there may be no incident yet: flows wait for others, and sensors learn first."""
-    from pipeline.tools.sensors.wait_words import wait_words
-    from pipeline.tools.sensors.waits import waits
+    """Why there may be no incident yet: flows wait for others, where any do, and sensors learn first."""
+    from pipeline.tools.sensors.late_flows import known_late_flows
+    from pipeline.tools.sensors.wait_words import now_words
 
-    if words := wait_words(waits(settings)):
-        said = f"{words}; `forebay sensor list` says which sensors have sent, and which learn still"
-        people.print(printable(said), markup=False, soft_wrap=True)
+    words = now_words(settings, known_late_flows(settings) or {})
+    learn = "`forebay sensor list` says which sensors have sent, and which learn still"
+    people.print(printable(f"{words}; {learn}" if words else learn), markup=False, soft_wrap=True)
 
 
 def print_not_read(not_read: Iterable[str]) -> None:

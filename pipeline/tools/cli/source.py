@@ -207,6 +207,7 @@ def list_sources(
     from pipeline.tools.cli import source_table
     from pipeline.tools.cli.rejects import since_us
     from pipeline.tools.last_flows import last_flows
+    from pipeline.tools.sensors.late_flows import known_late_flows
     from pipeline.tools.source_states import states
 
     now_us = time.time_ns() // 1_000
@@ -214,7 +215,7 @@ def list_sources(
     settings = settings_here(sources=sources, bootstrap=bootstrap, topic_prefix=prefix)
     found = states(settings, now_us) if settings.sources else []
     rejects = _rejects(settings, found, rejects_since_us, as_json) if found else None
-    last = last_flows(found, settings, now_us)
+    last = last_flows(found, settings, now_us, known_late_flows(settings) if found else None)
     if not as_json:
         if not found:
             say("no sources are set: name a YAML file with --sources or FOREBAY_SOURCES (docs/sources.md)")

@@ -104,7 +104,7 @@ def last_lines(last: Sequence[LastFlows]) -> list[str]:
     for each in last:
         until = "until more come (FOREBAY_IDLE_US=0)"
         if each.until_us is not None:
-            until = f"until {_moment(each.until_us)} UTC where no more come"
+            until = f"until {_moment(each.until_us)} UTC at least where no more come"
         lines.append(f"{each.wait.whose}: its last flows are sent and wait for others {until}: {each.wait.words}")
     return lines
 

@@ -27,7 +27,7 @@ def status(
 
     Example: forebay status --cpu 30
     """
-    from pipeline.tools.sensors.wait_words import short_words
+    from pipeline.tools.sensors.wait_words import by_settings_words, short_words
     from pipeline.tools.sensors.waits import waits
     from pipeline.tools.system import control, record
     from pipeline.tools.system import status as system_status
@@ -44,13 +44,13 @@ def status(
     document = system_status.document(system, cpu)
     found = waits(load_settings(**system.chosen))
     if not as_json:
-        _show(document, short_words(found))
+        _show(document, short_words(found), by_settings_words(found))
     emit({**document, "waits": [each.document() for each in found]})
     if not document["ready"]:
         raise typer.Exit(1)
 
 
-def _show(document: dict[str, Any], waiting: str = "") -> None:
+def _show(document: dict[str, Any], waiting: str = "", by_settings: str = "") -> None:
     processes = [document["supervisor"], *document["workers"]]
     if document["broker"]:
         processes.append({**document["broker"], "name": "Kafka"})
@@ -66,7 +66,8 @@ def _show(document: dict[str, Any], waiting: str = "") -> None:
         phases = ", ".join(f"{count} {phase}" for phase, count in sorted(document["sensors"].items()))
         _line(f"sensors  {phases}, of those remembered now; forebay sensor list has all that ever sent")
     if waiting:
-        _line(f"waiting  flows for others, {waiting}, and so do their alerts and rows in the archive")
+        words = f"flows for others, {waiting}, and so do their alerts and rows in the archive"
+        _line(f"waiting  {'; '.join(filter(None, (words, by_settings)))}")
     _line(f"Kafka    {document['bootstrap']}, topics {document['topic_prefix']}*")
     if document["page"]:
         _line(f"the page: {document['page']}")

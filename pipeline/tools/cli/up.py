@@ -106,7 +106,7 @@ def _detached(request: Any, settings: Settings, as_json: bool) -> dict[str, Any]
         quiet=as_json,
     )
     _say_page(system.page, settings, as_json)
-    _say_waits(settings, as_json)
+    _say_waits(settings.model_copy(update={"bootstrap": system.bootstrap}), as_json, runs=True)
     if request.broker_data is not None and system.bootstrap != Settings.model_fields["bootstrap"].default:
         say(
             f"9092 was taken: tools write to {system.bootstrap}; for commands in another folder: export "
@@ -133,15 +133,22 @@ def _say_page(address: str | None, settings: Settings, as_json: bool) -> None:
         people.print(f"the page: {told}", markup=False, soft_wrap=True)  # the hint has brackets, to be copied
 
 
-def _say_waits(settings: Settings, as_json: bool) -> None:
-    """Why nothing comes yet of a log that has just begun; nothing where no source waits longer than others."""
+def _say_waits(settings: Settings, as_json: bool, runs: bool = False) -> None:
+    """Why nothing comes yet of a log that has just begun; nothing where no source waits longer than others.
+
+    runs: what holds at sensors that sent before is read from Kafka.
+    """
     if as_json:
         return
-    from pipeline.tools.sensors.wait_words import wait_words
+    from pipeline.tools.sensors.late_flows import known_late_flows
+    from pipeline.tools.sensors.wait_words import by_settings_words, wait_words
     from pipeline.tools.sensors.waits import waits
 
-    if words := wait_words(waits(settings)):
-        people.print(words, markup=False, soft_wrap=True)
+    seen = known_late_flows(settings) if runs else None
+    found = waits(settings, seen)
+    if words := wait_words(found):
+        more = by_settings_words(found) if seen is None else ""
+        people.print("; ".join(filter(None, (words, more))), markup=False, soft_wrap=True)
 
 
 def _print_unit(request: Any, settings: Settings, prefix: str | None, bootstrap: str | None, as_json: bool) -> None:

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-from confluent_kafka import Consumer, IsolationLevel, Message, TopicPartition
+from confluent_kafka import Consumer, IsolationLevel, KafkaException, Message, TopicPartition
 
 from pipeline.alert.wording import duration
 from pipeline.archive.pairing import read_scored
 from pipeline.contracts.envelope import MessagePosition, SensorName
-from pipeline.errors import BadData
+from pipeline.errors import BadData, ForebayError
 from pipeline.ingest.late import LONGEST_US, MUCH, TAKEN_SHARE, Ints, proposed_us
 from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.terminal import printable
@@ -37,7 +37,7 @@ class LateFlows(NamedTuple):
     """How many of a sensor's flows came late, the lateness that holds there, and what would have taken 99 % of them.
 
     latest_us: how long before the latest end the last of them came, at most; 0 where none was late. of_source: whether
-    the sensor's messages state the lateness; else it is its site's.
+    the sensor's messages state the lateness; else it is its site's. may_wait: whether flows of its partition wait.
     """
 
     flows: int
@@ -46,6 +46,7 @@ class LateFlows(NamedTuple):
     latest_us: int
     proposed_us: int
     of_source: bool = False
+    may_wait: bool = False
 
     @property
     def share(self) -> float:
@@ -61,10 +62,14 @@ class LateFlows(NamedTuple):
 class Judged(NamedTuple):
     """The rows of a message of `archive`, with columns COLUMNS, and the lateness that holds behind it: of the sensors
     whose watermarks it has their own, or None where it is their site's; of those whose sources end their own.
+
+    partition, waits: which it is of, and whether flows of that wait behind the message.
     """
 
     rows: pa.Table
     lateness: Mapping[SensorName, int | None]
+    partition: int = 0
+    waits: bool = False
 
 
 def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
@@ -79,11 +84,19 @@ def late_flows(settings: Settings) -> dict[SensorName, LateFlows]:
         starts = _starts(consumer, topic, ends)
         consumer.assign(starts)
         wanted = {at.partition: ends[at.partition] for at in starts}
-        read = [_rows(message) for message in tail.read_to(consumer, topic, wanted)] if starts else []
+        found = [_rows(message) for message in tail.read_to(consumer, topic, wanted)] if starts else []
     finally:
         consumer.close()
-    rows, held = since_it_holds([each for each in read if each is not None])
-    return counted(rows, settings, held)
+    read = [each for each in found if each is not None]
+    rows, held = since_it_holds(read)
+    may_wait = _may_wait(read)
+    return {name: of._replace(may_wait=name in may_wait) for name, of in counted(rows, settings, held).items()}
+
+
+def _may_wait(messages: Sequence[Judged]) -> set[SensorName]:
+    """The sensors of partitions of which flows wait behind the last message."""
+    waits = {message.partition: message.waits for message in messages}
+    return {name for message in messages for name in message.lateness if waits[message.partition]}
 
 
 def _starts(consumer: Consumer, topic: str, ends: Mapping[int, int]) -> list[TopicPartition]:
@@ -105,7 +118,8 @@ def _rows(message: Message) -> Judged | None:
         return None
     own = {(each.site, each.sensor): each.us for each in scored.facts.lateness}
     names = [(each.site, each.sensor) for each in scored.facts.watermarks]
-    return Judged(pa.table(scored.rows.select(COLUMNS)), dict.fromkeys(names) | own)
+    rows, waits = pa.table(scored.rows.select(COLUMNS)), scored.facts.frontier is not None
+    return Judged(rows, dict.fromkeys(names) | own, position.partition, waits)
 
 
 def since_it_holds(messages: Sequence[Judged]) -> tuple[list[pa.Table], dict[SensorName, int | None]]:
@@ -224,4 +238,16 @@ def wait_cell(found: LateFlows | None) -> str:
 
 def late_document(found: LateFlows | None) -> dict[str, Any] | None:
     """The same for machines; None where nothing came in the last hour."""
-    return {**found._asdict(), "share": round(found.share, 6)} if found is not None else None
+    if found is None:
+        return None
+    facts = found._asdict()
+    del facts["may_wait"]
+    return {**facts, "share": round(found.share, 6)}
+
+
+def known_late_flows(settings: Settings) -> dict[SensorName, LateFlows] | None:
+    """`late_flows`; None where they cannot be read, as while Kafka is away."""
+    try:
+        return late_flows(settings)
+    except (ForebayError, KafkaException):
+        return None

@@ -6,13 +6,28 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
-from pipeline.tools.sensors.waits import AS_SENT, CONN, MAX_TITLE, OF_ALL, OF_SITE, OF_SOURCE, Wait, sensor_of, waits
+from pipeline.tools.sensors.waits import (
+    AS_SENT,
+    CONN,
+    MAX_TITLE,
+    NOT_LONGER,
+    OF_ALL,
+    OF_SITE,
+    OF_SOURCE,
+    Wait,
+    named_by,
+    sensor_of,
+    waits,
+)
 
 if TYPE_CHECKING:
     from pipeline.contracts.envelope import SensorName
     from pipeline.tools.sensors.late_flows import LateFlows
 
 LISTED = "a sensor is listed some minutes after its first flow was scored"
+BESIDE = "of the sensors that its records may name none is listed yet but those of other sources"
+BY_SETTINGS = f"where a source had more before, that holds until {NOT_LONGER}"
+"""What is to be said beside waits by the settings alone."""
 MAX_NAMED = 3
 """Of many that wait alike so many are named."""
 _BY_SOURCE = "`lateness_us` of the source sets less; where the sensor has sent already, that holds an hour later"
@@ -36,7 +51,7 @@ def short_words(found: Sequence[Wait]) -> str:
 
 
 def _alike(wait: Wait) -> tuple[Any, ...]:
-    return -wait.us, not wait.is_sure, wait.why
+    return -wait.us, not wait.is_sure, wait.words
 
 
 def _names(alike: Sequence[Wait]) -> str:
@@ -57,9 +72,20 @@ def wait_words(found: Sequence[Wait]) -> str:
     )
 
 
+def now_words(settings: Settings, seen: "Mapping[SensorName, LateFlows]") -> str:
+    """`wait_words` of the sensors of which flows may wait by now; empty where none does."""
+    names = {printable("/".join(name), MAX_TITLE) for name, each in seen.items() if each.may_wait}
+    return wait_words([each for each in waits(settings, seen) if each.whose in names])
+
+
+def by_settings_words(found: Iterable[Wait]) -> str:
+    """What is to be said of these where nobody looked at what holds; empty where nothing is."""
+    return BY_SETTINGS if any(each.why in (OF_SOURCE, CONN) for each in found) else ""
+
+
 def shorter_words(found: Iterable[Wait]) -> str:
     """Which settings make these shorter, and what comes of it."""
-    settings = "; ".join(dict.fromkeys(_LESS[each.why] for each in found))
+    settings = "; ".join(dict.fromkeys(_LESS[(each.then or each).why] for each in found))
     return f"{settings}: alerts come sooner then, and more flows come late"
 
 
@@ -70,10 +96,13 @@ def unlisted(
     sent = seen or {}
     by_whose = {each.whose: each for each in waits(settings, sent)}
     names: list[SensorName | str] = []
+    beside: dict[str, str] = {}
     for source in settings.sources:
         name = sensor_of(source)
-        if name is not None or not any(source.may_name(*each) for each in (*sent, *listed)):
+        if name is not None or not named_by(source, settings, (*sent, *listed)):
             names.append(name or source.title)
+        if name is None and any(source.may_name(*each) for each in (*sent, *listed)):
+            beside[source.title] = BESIDE
     lines: list[str] = []
     waiting: list[Wait] = []
     for missing in dict.fromkeys([*names, *sent]):
@@ -81,7 +110,8 @@ def unlisted(
             whose = printable(missing if isinstance(missing, str) else "/".join(missing), MAX_TITLE)
             wait = by_whose.get(whose)
             waiting += [wait] if wait else []
-            lines.append(f"{whose}: not listed yet" + (f"; its flows wait for others, {wait.words}" if wait else ""))
+            what = beside.get(whose, "not listed yet")
+            lines.append(f"{whose}: {what}" + (f"; its flows wait for others, {wait.words}" if wait else ""))
     if not lines:
         return []
     why = f"{LISTED}; `forebay source list` says what has come"

@@ -24,6 +24,8 @@ MAX_TITLE = 120
 """Characters of what a source is called."""
 OF_SOURCE = "lateness_us of its source"
 AS_SENT = "as its records came with it"
+NOT_LONGER = "event time is an hour past the last record that came with more"
+"""Until when more holds than its sources have by now (contracts/lateness.py)."""
 OF_SITE = "FOREBAY_SITE_LATENESS_US"
 OF_ALL = "FOREBAY_LATENESS_US"
 OTHERS = "all other sensors"
@@ -35,7 +37,8 @@ class Wait(NamedTuple):
     """How long flows wait for others.
 
     whose: the sensor, or the source where its records name their sensors; why: what says so; is_sure: else they wait so
-    long only if they are Zeek's conn.log; of_others: whose are all sensors, of a site or of any, that no other names.
+    long only if they are Zeek's conn.log; of_others: whose are all sensors, of a site or of any, that no other names;
+    then: what follows, where its sources have less by now.
     """
 
     whose: str
@@ -43,25 +46,34 @@ class Wait(NamedTuple):
     why: str
     is_sure: bool = True
     of_others: bool = False
+    then: "Wait | None" = None
 
     @property
     def words(self) -> str:
         """How long, and why."""
-        return f"{duration(self.us)} {f'({self.why})' if self.is_sure else f'if they are {self.why}'}"
+        then = f" until {NOT_LONGER}, then {self.then.words}" if self.then is not None else ""
+        return f"{duration(self.us)} {f'({self.why})' if self.is_sure else f'if they are {self.why}'}{then}"
 
     def document(self) -> dict[str, Any]:
         """The same for machines."""
-        return {"whose": self.whose, "lateness_us": self.us, "why": self.why, "is_sure": self.is_sure}
+        facts = {"whose": self.whose, "lateness_us": self.us, "why": self.why, "is_sure": self.is_sure}
+        return {**facts, "then": self.then.document()} if self.then is not None else facts
 
 
 def waits(settings: Settings, seen: "Mapping[SensorName, LateFlows] | None" = None) -> list[Wait]:
     """Who waits for longer than LEAST_US; seen: sensors that have sent, by what holds there."""
     found: dict[SensorName | str, Wait] = expected(settings)
     for source in settings.topic_sources:
-        if any(source.may_name(*name) for name in seen or ()):
+        if named_by(source, settings, seen or ()):
             found.pop(source.title, None)  # its sensors have sent
-    found |= {name: _seen(name, each, found.get(name), settings) for name, each in (seen or {}).items()}
+    found |= {name: as_it_holds(name, each, found.get(name), settings) for name, each in (seen or {}).items()}
     return [each for each in (*found.values(), *_of_others(settings)) if each.us > LEAST_US]
+
+
+def named_by(source: Source, settings: Settings, names: "Iterable[SensorName]") -> "list[SensorName]":
+    """Those of these sensors that a source's records may have named, and that no other source has as text."""
+    others = {sensor_of(each) for each in settings.sources if each is not source}
+    return [name for name in names if name not in others and source.may_name(*name)]
 
 
 def _of_others(settings: Settings) -> list[Wait]:
@@ -152,11 +164,17 @@ def _of_site(settings: Settings, site: str | None) -> Wait:
     return Wait("", settings.lateness_us, OF_ALL)
 
 
-def _seen(name: "SensorName", found: "LateFlows", by_settings: Wait | None, settings: Settings) -> Wait:
-    """What holds at a sensor that has sent, and why, as far as the settings say the same."""
+def as_it_holds(name: "SensorName", found: "LateFlows", by_settings: Wait | None, settings: Settings) -> Wait:
+    """What holds at a sensor that has sent, or with its next record, and why: more than its sources have by now holds
+    on for a while, less does not.
+    """
     whose = printable("/".join(name), MAX_TITLE)
+    if by_settings is not None and by_settings.is_sure and by_settings.us > found.lateness_us:
+        return by_settings
     if not found.of_source:
         return _of_site(settings, name[0])._replace(whose=whose, us=found.lateness_us)
-    if by_settings is not None and by_settings.us == found.lateness_us:
+    if by_settings is None:
+        return Wait(whose, found.lateness_us, AS_SENT)
+    if by_settings.us == found.lateness_us:
         return by_settings._replace(is_sure=True)
-    return Wait(whose, found.lateness_us, AS_SENT)
+    return Wait(whose, found.lateness_us, AS_SENT, then=by_settings if by_settings.is_sure else None)

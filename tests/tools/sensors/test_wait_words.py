@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.tools.cli import alert_list, doctor, up
-from pipeline.tools.sensors.wait_words import short_words, shorter_words, unlisted, wait_words
+from pipeline.tools.sensors import late_flows
+from pipeline.tools.sensors.wait_words import by_settings_words, short_words, shorter_words, unlisted, wait_words
 from pipeline.tools.sensors.waits import OF_ALL, Wait, waits
 from tests.tools.sensors.waiting import CONN, EVE, NAMED_BY_RECORDS, OF_CONN, SHORTER, TOPIC, S, seen, settings
 
@@ -75,11 +76,50 @@ def test_doctor_says_it_and_finds_no_fault() -> None:
     assert list(doctor._waits(settings(EVE), {})) == []
 
 
-def test_an_empty_list_of_alerts_says_it(capsys: pytest.CaptureFixture[str]) -> None:
-    alert_list._print_waits(settings(CONN))
-    assert "dam/gate 5 min 0 s" in capsys.readouterr().err
-    alert_list._print_waits(settings(EVE))
-    assert capsys.readouterr().err == ""
+def test_an_empty_list_of_alerts_says_it_of_whose_flows_wait_and_else_where_to_look(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waiting = seen(300 * S)._replace(may_wait=True)
+    for known, says in (
+        ({("dam", "gate"): waiting, ("dam", "north"): seen(400 * S)}, "those of dam/gate 5 min 0 s (Zeek's conn.log):"),
+        ({("dam", "gate"): seen(300 * S)}, ""),
+        ({("dam", "weir"): seen(2 * S, of_source=False)._replace(may_wait=True)}, ""),
+        ({}, ""),
+        (None, ""),
+    ):
+        monkeypatch.setattr(late_flows, "known_late_flows", lambda _settings, known=known: known)
+        alert_list._print_waits(settings(CONN, EVE))
+        said = capsys.readouterr().err
+        assert says in said and "north" not in said and "`forebay sensor list` says which sensors" in said
+        assert bool(says) == ("flows wait" in said)
+
+
+def test_more_than_the_sources_have_by_now_holds_on_and_less_does_not() -> None:
+    """As after a restart with another `lateness_us`, while the log still has what was before."""
+    (longer,) = waits(settings(SHORTER), {("dam", "gate"): seen(300 * S)})
+    assert (longer.us, longer.then) == (300 * S, Wait("dam/gate", 60 * S, "lateness_us of its source"))
+    assert short_words([longer]) == (
+        "those of dam/gate 5 min 0 s (as its records came with it) until event time is an hour past the last record "
+        "that came with more, then 1 min 0 s (lateness_us of its source)"
+    )
+    assert longer.document()["then"]["lateness_us"] == 60 * S
+    for before in (seen(5 * S), seen(2 * S, of_source=False)):  # what the next record states holds with it
+        assert waits(settings(SHORTER), {("dam", "gate"): before}) == waits(settings(SHORTER))
+    assert by_settings_words(waits(settings(SHORTER))).startswith("where a source had more before, that holds until")
+    assert by_settings_words(waits(settings(EVE, lateness_us=30 * S))) == "", "that of all holds from the start on"
+
+
+def test_up_says_what_holds_where_kafka_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(late_flows, "known_late_flows", lambda _settings: {("dam", "gate"): seen(300 * S)})
+    up._say_waits(settings(SHORTER), as_json=False, runs=True)
+    assert "dam/gate 5 min 0 s (as its records came with it) until" in capsys.readouterr().err
+    for runs, known in ((False, {}), (True, None)):
+        monkeypatch.setattr(late_flows, "known_late_flows", lambda _settings, known=known: known)
+        up._say_waits(settings(SHORTER), as_json=False, runs=runs)
+        said = capsys.readouterr().err
+        assert "dam/gate 1 min 0 s (lateness_us of its source)" in said and "where a source had more before" in said
 
 
 def test_a_sensor_that_is_not_listed_yet_is_named_whatever_it_is_read_from() -> None:
@@ -90,7 +130,7 @@ def test_a_sensor_that_is_not_listed_yet_is_named_whatever_it_is_read_from() -> 
     assert tower == "dam/tower: not listed yet; its flows wait for others, 5 min 0 s (Zeek's conn.log)"
     assert plant == "plant: not listed yet; its flows wait for others, 5 min 0 s if they are Zeek's conn.log"
     assert why.startswith("a sensor is listed some minutes after") and "`lateness_us` of the source sets less" in why
-    listed = [("dam", "gate"), ("dam", "tower"), ("dam", "weir")]
+    listed = [("dam", "gate"), ("dam", "tower"), ("dam", "weir"), ("dam", "north")]
     assert unlisted(chosen, listed) == []
     (weir, why) = unlisted(settings(EVE), [])
     assert why.endswith("`forebay source list` says what has come")
@@ -101,3 +141,14 @@ def test_a_sensor_that_has_sent_and_is_in_no_source_is_named_too() -> None:
     assert line == "dam/north: not listed yet; its flows wait for others, 5 min 0 s (as its records came with it)"
     line, _ = unlisted(settings(NAMED_BY_RECORDS), [], {("dam", "north"): seen(300 * S)})
     assert line.startswith("dam/north: ")
+
+
+def test_a_topic_whose_records_name_their_sensors_is_not_taken_for_another_source() -> None:
+    both, gate = settings(CONN, NAMED_BY_RECORDS), {("dam", "gate"): seen(300 * S)}
+    line, _ = unlisted(both, [("dam", "gate")])
+    assert line.startswith(
+        "plant: of the sensors that its records may name none is listed yet but those of other sources; its flows wait"
+    )
+    assert [each.whose for each in waits(both, gate)] == ["dam/gate", "plant"]
+    assert unlisted(both, [("dam", "gate"), ("dam", "north")]) == []
+    assert [each.whose for each in waits(both, {**gate, ("dam", "north"): seen(2 * S)})] == ["dam/gate"]
