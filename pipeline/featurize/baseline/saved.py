@@ -17,7 +17,19 @@ from pipeline.featurize.baseline.address_names import NOT_NOTED, AddressNames
 from pipeline.featurize.baseline.coordinates import WIDTH
 from pipeline.featurize.baseline.keys import KIND_SHIFT, OUTSIDE
 from pipeline.featurize.baseline.kinds import FEATURES, MOST_KINDS, MOST_USUAL, Kinds
-from pipeline.featurize.baseline.learning import BINS, BLOCK, CLOCK, MOST_S, PHASE
+from pipeline.featurize.baseline.learning import (
+    BINS,
+    BLOCK,
+    BOUND,
+    CLOCK,
+    HIGHEST,
+    LAST_US,
+    MOST_S,
+    PHASE,
+    PRESENT_S,
+    RESUMED_S,
+    SECOND,
+)
 from pipeline.featurize.baseline.phases import HISTORY, Blocks
 from pipeline.featurize.baseline.recurrence import (
     BLOCKS,
@@ -92,6 +104,7 @@ _SHAPES: dict[str, tuple[str, tuple[int | None, ...]]] = {
     _NAMES: ("|u1", (None,)),
     "undoable": ("<i4", (SLOTS,)),
 }
+MOST_US = 1 << 62
 FIRST_CLOCK = 20
 """Columns of the clock of the first baselines; the later ones begin at 0."""
 _NOBODY, _OUTSIDE, _NOT_NOTED, _NAMED = range(4)
@@ -223,9 +236,22 @@ def _expect_counts(arrays: Mapping[str, Array]) -> None:
             raise ValueError(f"{name} of {len(arrays[name])}, expected {length}")
     if "relations.room" in arrays and not LEAST_ROOM < arrays["relations.room"][0] <= MOST_RELATIONS:
         raise ValueError(f"room for {arrays['relations.room'][0]} relations, expected {MOST_RELATIONS} at most")
-    Phase(int(arrays["clock"][PHASE]))
-    if not 0 <= arrays["clock"][BLOCK] <= MOST_S:
-        raise ValueError(f"block {arrays['clock'][BLOCK]}, expected 0 to {MOST_S}: none is shorter than a second")
+    _expect_clock(arrays["clock"], arrays["blocks"])
+
+
+def _expect_clock(clock: Array, blocks: Array) -> None:
+    """ValueError unless what is reckoned with is what can be: else a worker ended at a flow, not at the state."""
+    Phase(int(clock[PHASE]))
+    if not 0 <= clock[BLOCK] <= MOST_S:
+        raise ValueError(f"block {clock[BLOCK]}, expected 0 to {MOST_S}: none is shorter than a second")
+    seconds = clock[[RESUMED_S, PRESENT_S]]
+    if seconds.min() < 0 or seconds.max() > MOST_S:
+        raise ValueError(f"resumed and present at {seconds.tolist()} s, expected 0 to {MOST_S}")
+    if abs(int(clock[LAST_US])) > MOST_US:
+        raise ValueError(f"last flow at {clock[LAST_US]} us, expected {MOST_US} at most")
+    squares = min(clock[[BOUND, HIGHEST, SECOND]].min(), blocks.min())
+    if squares < 0:
+        raise ValueError(f"strangeness or flows of {squares}, expected 0 or more")
 
 
 def _related_in(short: npt.NDArray[np.int32], arrays: Mapping[str, Array], relations: int) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from pipeline.featurize import snapshot as snapshots
 from pipeline.featurize.baseline.change import STEADY_S
 from pipeline.featurize.baseline.keys import kind_and_service, what
 from pipeline.featurize.baseline.kinds import MOST_KINDS
-from pipeline.featurize.baseline.learning import BLOCK, PHASE
+from pipeline.featurize.baseline.learning import BLOCK, BOUND, LAST_US, PHASE, RESUMED_S
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK, LONGEST_S
 from pipeline.featurize.baseline.relations import LEAST_ROOM, MOST_RELATIONS, WHAT
 from pipeline.featurize.baseline.saved import FIRST_CLOCK, baseline_in, baseline_out
@@ -184,6 +184,11 @@ DAMAGED = {
     "a phase that is none": _changed("clock", _set(PHASE, 9)),
     "a block before the first": _changed("clock", _set(BLOCK, -1)),
     "a block after the last": _changed("clock", _set(BLOCK, 1 << 31)),
+    "a silence that ended before the first flow": _changed("clock", _set(RESUMED_S, -1)),
+    "a silence that ended after the last second": _changed("clock", _set(RESUMED_S, 1 << 31)),
+    "a last flow before all time": _changed("clock", _set(LAST_US, -(1 << 63))),
+    "a bound that is no square": _changed("clock", _set(BOUND, -1)),
+    "a block's strangeness below 0": _changed("blocks", _set((2, 0), -1)),
     "names that are no text": _changed("book", lambda array: np.full(9, 0xFF, np.uint8)),
 }  # fmt: skip
 
