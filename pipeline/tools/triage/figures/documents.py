@@ -153,12 +153,14 @@ def _stage(figures: StageFigures, known: Known) -> dict[str, Any]:
     for worker in figures.workers:
         sums.update(worker.sums)
     lags = [worker.lag_us for worker in figures.workers if worker.lag_us is not None]
+    started_us = [worker.started_us for worker in figures.workers]
     return {
         "answers": figures.at_us == known.at_us,
         "answered_us": figures.at_us,
         "workers": len(figures.workers),
         "ready": sum(worker.is_ready for worker in figures.workers),
-        "started_us": min(worker.started_us for worker in figures.workers),
+        "started_us": min(started_us),
+        "last_started_us": max(started_us),
         "lag_us": max(lags, default=None),
         **{name: sums[name] for name in ("rows_in", "rows_out", "rejected", "errors") if name in sums},
     }

@@ -1,5 +1,6 @@
 """Figures as the screens get them: what is not known is not there, and has a reason."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -165,6 +166,15 @@ def test_stages_say_what_they_do_and_kafka_what_they_have_not() -> None:
     assert found["score"]["messages_behind"] == 0
     assert found["alert"]["not_known"] == "alert was not read: no address that is asked is of it"
     assert "workers" not in found["alert"]
+
+
+def test_rows_of_several_workers_are_counted_since_each_one_started() -> None:
+    known = plant()
+    [first] = known.stages["ingest"].workers
+    workers = (first, replace(first, started_us=first.started_us + MINUTE_US))
+    known = plant(stages={**known.stages, "ingest": replace(known.stages["ingest"], workers=workers)})
+    ingest = next(each for each in stage_documents(known) if each["stage"] == "ingest")
+    assert (ingest["last_started_us"] - ingest["started_us"], ingest["rows_in"]) == (MINUTE_US, 20)
 
 
 def test_drift_is_a_share_against_what_is_expected() -> None:

@@ -78,8 +78,11 @@ const COLUMNS = [
   ["Rows out", (row) => isKnown(row.rows_out) && count(row.rows_out), "number"],
   ["Rejects", (row) => isKnown(row.rejected) && count(row.rejected), "number"],
   ["Errors", (row) => isKnown(row.errors) && count(row.errors), "number"],
-  ["Since", (row) => row.started_us && at(row.started_us)],
+  ["Since", (row) => row.started_us && counted(row)],
 ];
+
+/** From when on its rows are counted: each worker counts since its own start. */
+const counted = (row) => (row.last_started_us > row.started_us ? [at(row.started_us), " to ", at(row.last_started_us)] : at(row.started_us));
 
 /** By what the stage says, or by what Kafka has that it has not read: whichever is more. */
 function stageLag(row) {
