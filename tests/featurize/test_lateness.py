@@ -118,6 +118,15 @@ def test_a_smaller_one_holds_an_hour_later_and_another_source_of_the_sensor_does
     assert (watermark_s(facts), facts.lateness) == ([3_600], (SensorLateness(*LEFT, SECOND),))
 
 
+def test_a_smaller_one_of_the_site_holds_with_the_next_flow() -> None:
+    def minute(_site: str) -> int:
+        return 60 * SECOND
+
+    state, _ = advance_partition(PartitionState.empty(), batch([{"at": 100}]), flows_facts(), 0, minute)
+    _, out, facts = _advance(saved_again(state), [{"at": 101}], 1, None)
+    assert (out, watermark_s(facts), facts.lateness) == ([], [99], ())
+
+
 def test_a_tick_moves_the_clock_on_to_what_came_last_and_no_further() -> None:
     state, out, facts = _advance(PartitionState.empty(), [{"at": 10}], 0, 60 * SECOND, silent=(LEFT,))
     assert (out, watermark_s(facts)) == ([(10, 0)], [10])

@@ -12,6 +12,7 @@ from pipeline.runtime.kafka import clients, tail
 from pipeline.runtime.terminal import printable
 from pipeline.settings import Settings
 from pipeline.tools.sensors.histories import SensorHistory, StoredNotice, histories
+from pipeline.tools.sensors.wait_words import LISTED
 
 POLL_S = 0.2
 MAX_LISTED = 5
@@ -70,10 +71,10 @@ def history_of(reader: NoticesReader, name: str) -> SensorHistory:
     """The history of the sensor called SITE/SENSOR; Usage where the topic knows none of that name."""
     known = {"/".join(sensor): history for sensor, history in histories(reader.stored()).items()}
     if name not in known:
-        listed = ", ".join(list(known)[:MAX_LISTED]) or "none yet: a sensor is listed some minutes after its first flow"
+        listed = ", ".join(list(known)[:MAX_LISTED]) or "none yet"
         more = f" and {len(known) - MAX_LISTED} more" if len(known) > MAX_LISTED else ""
         raise Usage(
-            f"sensor {printable(name, 260)}: got no sensor of that name, expected SITE/SENSOR of those that have sent "
-            f"flows ({printable(listed)}{more}); `forebay sensor list` lists them"
+            f"sensor {printable(name, 260)}: got none of that name that is listed, expected SITE/SENSOR of one that is "
+            f"({printable(listed)}{more}); {LISTED}; `forebay sensor list` names those that are not yet"
         )
     return known[name]

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from pipeline.contracts.envelope import SensorName
     from pipeline.tools.sensors.late_flows import LateFlows
 
-LISTED = "a sensor is listed some minutes after its first flow was scored"
+LISTED = (
+    "a sensor is listed once a flow was scored that ended a minute or more after its first (shortest_block_s of "
+    "FOREBAY_LEARNING)"
+)
 BESIDE = "of the sensors that its records may name none is listed yet but those of other sources"
 BY_SETTINGS = f"where a source had more before, that holds until {NOT_LONGER}"
 """What is to be said beside waits by the settings alone."""

@@ -129,7 +129,9 @@ def test_a_sensor_that_is_not_listed_yet_is_named_whatever_it_is_read_from() -> 
     assert weir == "dam/weir: not listed yet"
     assert tower == "dam/tower: not listed yet; its flows wait for others, 5 min 0 s (Zeek's conn.log)"
     assert plant == "plant: not listed yet; its flows wait for others, 5 min 0 s if they are Zeek's conn.log"
-    assert why.startswith("a sensor is listed some minutes after") and "`lateness_us` of the source sets less" in why
+    assert (
+        why.startswith("a sensor is listed once a flow was scored") and "`lateness_us` of the source sets less" in why
+    )
     listed = [("dam", "gate"), ("dam", "tower"), ("dam", "weir"), ("dam", "north")]
     assert unlisted(chosen, listed) == []
     (weir, why) = unlisted(settings(EVE), [])

@@ -115,7 +115,7 @@ const of = (part, whole) => (row) => (row[part] === undefined ? "" : row[whole] 
 export const SCREENS = {
   sensors: screen("sensors", {
     title: "Sensors",
-    says: "What each sensor has learnt, whether it still sends, and what becomes of what it sends. A sensor is listed some minutes after its first flow.",
+    says: "What each sensor has learnt, whether it still sends, and what becomes of what it sends. A sensor is listed once a flow was scored that ended a minute or more after its first.",
     path: "sensors",
     live: true,
     above: problems,
