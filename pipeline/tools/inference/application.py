@@ -20,9 +20,11 @@ from pipeline.tools.inference.documents import (
     ARROW,
     BINARY,
     BODIES,
+    EVERYWHERE,
     KINDS,
     MODEL_NAME,
     NAME,
+    NO_TOKEN,
     NOT_THERE,
     InferenceAnswer,
     Live,
@@ -32,7 +34,7 @@ from pipeline.tools.inference.documents import (
     ServerMetadata,
     TensorMetadata,
 )
-from pipeline.tools.inference.guard import ALWAYS, Guard, Guarded, content_kind, refused
+from pipeline.tools.inference.guard import ALWAYS, PROBES, Guard, Guarded, content_kind, refused
 from pipeline.tools.inference.measures import Measures
 from pipeline.tools.inference.scoring_service import ScoringService
 from pipeline.tools.inference.tensors import ORIGIN_INPUT, OUTPUTS, ROWS, Column, Inference, answer_of, request_of
@@ -184,6 +186,22 @@ def _json_bytes(headers: Mapping[str, str]) -> int | None:
     return int(size)
 
 
+def _describe_refusals(app: FastAPI, token: bool) -> None:
+    """Take FastAPI's own 422, which is answered as 400, out of the description, and put what a token means into it."""
+    description = app.openapi()
+    schemas = description["components"]["schemas"]
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    for path, verbs in description["paths"].items():
+        for operation in verbs.values():
+            operation["responses"].pop("422", None)
+            if token and path not in PROBES:
+                operation["responses"]["401"] = NO_TOKEN
+                operation["security"] = [{"token": []}]
+    if token:
+        description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+
+
 def application(
     current: CurrentService, guarded: Guarded, measures: Measures, lifespan: Callable[[FastAPI], Any] | None = None
 ) -> FastAPI:
@@ -195,8 +213,10 @@ def application(
         redoc_url=None,
         openapi_url="/openapi.json",
         lifespan=lifespan,
+        responses=EVERYWHERE,
     )
     Scores(current).install(app)
+    _describe_refusals(app, guarded.token is not None)
 
     @app.exception_handler(BadData)
     def bad(_request: Request, error: BadData) -> JSONResponse:

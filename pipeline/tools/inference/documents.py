@@ -136,10 +136,29 @@ BODIES = {
         },
     }
 }
-SAYS = {400: "not understood", 404: "no such model", 413: "too large", 415: "of another kind", 429: "too much waits"}
+SAYS = {
+    400: "not understood",
+    404: "no such model",
+    408: "a body that did not come in time",
+    413: "too large",
+    415: "of another kind",
+    429: "too much waits; Retry-After says for how long",
+}
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": Error, "description": says} for status, says in SAYS.items()
 }
+EVERYWHERE: dict[int | str, dict[str, Any]] = {
+    403: {"model": Error, "description": "of a web page"},
+    421: {"model": Error, "description": "called by a name that is not the server's"},
+    500: {"model": Error, "description": "a fault of the server's own"},
+    503: {"description": "more connections than are served"},
+}
+"""What any route may answer beside its own."""
+NO_TOKEN = {
+    "description": "no token that is known",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+}
+"""The answer 401 of a server that asks for a token."""
 # What scores come as: what the request was, and JSON's outputs as bytes behind it where it asks for that.
 ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {"content": {BINARY: {"schema": BYTES}, ARROW: {"schema": BYTES}}},

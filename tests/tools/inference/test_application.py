@@ -249,6 +249,26 @@ def test_a_token_is_asked_for_but_by_probes() -> None:
         assert client.post(INFER, json=document(), headers=headers).status_code == 200
 
 
+@pytest.mark.parametrize("token", [None, b"a-token-of-sixteen"])
+def test_the_description_has_every_answer_there_is(token: bytes | None) -> None:
+    headers = {} if token is None else {"authorization": f"Bearer {token.decode()}"}
+    with client_of(service(), token=token) as client:
+        described = client.get("/openapi.json", headers=headers).json()
+    asked = {"401"} if token else set()
+    everywhere = {"200", "403", "421", "500", "503"}
+    found = {
+        path: set(operation["responses"]) for path, verbs in described["paths"].items() for operation in verbs.values()
+    }
+    assert found["/v2/health/live"] == found["/v2/health/ready"] == everywhere
+    assert found["/v2"] == everywhere | asked
+    assert found["/v2/models/{name}"] == everywhere | asked | {"400", "404"}
+    assert found["/v2/models/{name}/infer"] == everywhere | asked | {"400", "404", "408", "413", "415", "429"}
+    schemes = {"token": {"type": "http", "scheme": "bearer"}} if token else None
+    assert described["components"].get("securitySchemes") == schemes
+    assert described["paths"]["/v2/health/live"]["get"].get("security") is None
+    assert described["paths"]["/v2"]["get"].get("security") == ([{"token": []}] if token else None)
+
+
 def test_more_requests_than_are_let_in() -> None:
     with client_of(service(), max_requests=0) as client:
         answer = client.post(INFER, json=document())
