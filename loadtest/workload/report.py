@@ -217,7 +217,7 @@ def markdown(report: dict[str, Any]) -> str:
 
 def _lag_line(report: dict[str, Any]) -> str:
     lag, fill = report["lag_records"], report["rows_a_message"]
-    slope = "" if lag["slope_per_s"] is None else f", {lag['slope_per_s']:+,} a second"
+    slope = "" if lag["slope_per_s"] is None else f", {lag['slope_per_s']:+,} ± {lag['slope_error_per_s']:,} a second"
     return (
         f"Lag in records: {lag['start']:,} at the start, {lag['max']:,} at most, {lag['end']:,} when the last was "
         f"sent{slope}; drained in {shown(report['drain_s'])} s. Rows a message: flows {shown(fill['flows'])}, scored "

@@ -61,7 +61,10 @@ def test_the_readme_and_the_page_hold_what_the_files_say() -> None:
         total = f"{sum(run['cpu_us_per_record'].values()):.1f}"
         for name in ("README.md", "docs/performance.md"):
             text = pages[name]
-            assert f"{run['records_per_s']:,}" in text and total in text, name
+            assert f"{run['records_per_s']:,}" in text and f"{run['archived_per_s']:,}" in text and total in text, name
+    for answer in (read("capacity") or {"answers": []})["answers"]:
+        if not answer["objectives"] and answer["capacity_per_s"]:
+            assert f"{answer['capacity_per_s']:,.0f} a second" in pages["README.md"]
 
 
 def test_a_table_has_a_row_a_run_and_a_column_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:

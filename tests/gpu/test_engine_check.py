@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.contract.tree import ROOT
-from tests.gpu.engine_check import AIM_ROWS, missed
+from tests.gpu.engine_check import AIM_ROWS, missed, passed
 
 
 @pytest.mark.slow
@@ -24,3 +24,8 @@ def test_aims() -> None:
     assert missed([fast]) == []
     assert missed([{**fast, "p99_ms": 4.0}]) and missed([{**fast, "rows_per_s": 4_999_999}])
     assert missed([{**fast, "rows_a_call": 1_024}]) and missed([])
+
+
+def test_tests_that_take_too_long_do_not_keep_it_from_measuring() -> None:
+    assert passed([sys.executable, "-c", "import time; time.sleep(60)"], 0.2) is None
+    assert passed([sys.executable, "-c", "raise SystemExit(5)"], 60) == 5

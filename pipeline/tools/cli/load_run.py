@@ -9,7 +9,7 @@ import typer
 
 from pipeline.errors import Usage
 from pipeline.tools.cli.load_target import target_of
-from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people, say
+from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, people
 from pipeline.tools.cli.progress import progress
 
 if TYPE_CHECKING:
@@ -36,7 +36,10 @@ def scenarios(as_json: Json = False) -> None:
 
     known = [read_scenario(name) for name in shipped()]
     for each in known:
-        say(f"{each.name:15} {len(each.sensor_names):4} sensors  {each.title}", quiet=as_json)
+        sensors = len(each.sensor_names)
+        if not as_json:
+            line = f"{each.name:15} {sensors:4} {'sensor ' if sensors == 1 else 'sensors'}  {each.title}"
+            people.print(line, markup=False, soft_wrap=True)
     emit({"scenarios": [{"name": each.name, "title": each.title, "sensors": len(each.sensor_names)} for each in known]})
 
 

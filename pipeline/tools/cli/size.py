@@ -1,6 +1,6 @@
 """`forebay size`: what a plant needs, from measured figures."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,12 @@ from pipeline.tools.cli.time_spans import SPANS, seconds
 app = typer.Typer(add_completion=False, help="Cores, memory, disk and partitions for a plant, from measured figures.")
 
 MAX_DAYS = 36_525
+LEFT_OUT = (
+    "the page and outputs; the system, its page cache and free room on disks; states, models and samples; floods: the "
+    "flows are a calm plant's"
+)
+BUSY_LOAD = 0.5
+"""With a higher load before a run something else was running."""
 
 
 @app.command()
@@ -35,7 +41,7 @@ def size(
     lines = [
         f"{_rate(wanted.flows_per_s)} flows/s of {sensors:,} sensor{'s' * (sensors > 1)}, archive for "
         f"{wanted.retention_days:g} days",
-        f"cores       {sizing.cores} (half busy)",
+        f"cores       {sizing.cores:,} (half busy: {sum(each.cores for each in sizing.stages.values()):,.2f} used)",
         f"memory      {sizing.memory_mib / 1024:.1f} GiB",
         f"archive     {_bytes(sizing.archive_bytes)}",
         f"Kafka       {_bytes(sizing.kafka_bytes)}, for as long as its topics are retained, whatever --keep says "
@@ -43,16 +49,14 @@ def size(
         f"partitions  {sizing.partitions} (FOREBAY_PARTITIONS)",
         *(
             f"{name:11} {each.workers} {'broker' if name == sizes.BROKER else 'worker'}{'s' * (each.workers > 1)}, "
-            f"{each.cores:.2f} cores used, "
+            f"{each.cores:,.2f} cores used, "
             f"{each.memory_mib:,} MiB"
             for name, each in sizing.stages.items()
         ),
         *(f"too much: {said}" for said in sizing.too_much),
         *(f"projection: {said}" for said in sizing.projected),
-        *(
-            f"measured by `{figures[run]['command']}`, {figures[run]['machine']}, {figures[run]['date']}"
-            for run in ("rates", "full_batches", "sensors")
-        ),
+        f"left out: {LEFT_OUT}",
+        *(_measured_by(figures[run]) for run in ("rates", "full_batches", "sensors")),
     ]
     if not as_json:
         people.print("\n".join(lines), markup=False, soft_wrap=True)
@@ -79,6 +83,12 @@ def _per_second(text: str) -> float:
     if not 0 < rate <= 1e9:
         raise typer.BadParameter(f"--flows: got {text[:40]!r}, expected a number above 0, as in 5000/s")
     return rate
+
+
+def _measured_by(run: dict[str, Any]) -> str:
+    """Where figures are from, and what else ran there."""
+    beside = f", other work beside (load {run['load_before']:g})" if run["load_before"] > BUSY_LOAD else ""
+    return f"measured by `{run['command']}`, {run['machine']}, {run['date']}, version {run['version']}{beside}"
 
 
 def _rate(flows_per_s: float) -> str:

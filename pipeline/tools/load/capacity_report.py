@@ -27,13 +27,14 @@ _ENDINGS = {
     NOT_AT_REST: "the search ended there, for the system was still at work with what it had been sent",
     UNFINISHED: "the search was not over yet",
 }
+SLOPE = "lag_slope_per_s"
 _COLUMNS = (
     ("rate", "records/s"),
     ("scored_p50_ms", "until scored, ms p50"),
     ("scored_p99_ms", "p99"),
     ("alert_p50_ms", "until an alert, ms p50"),
     ("alert_p99_ms", "p99"),
-    ("lag_slope_per_s", "lag grows, records/s"),
+    (SLOPE, "lag grows, records/s"),
     ("drain_s", "drained in s"),
     ("generator_behind_p99_ms", "generator late, ms p99"),
     ("other_work_cores", "other work, cores"),
@@ -69,7 +70,7 @@ def step_line(step: Step) -> str:
     beside = f"; other work took {other:.1f} cores" if (other or 0.0) > MUCH_CORES else ""
     return (
         f"{step.rate:10,.0f}/s  scored p50 {_ms(found['scored_p50_ms'])}, p99 {_ms(found['scored_p99_ms'])}, "
-        f"lag {found['lag_slope_per_s']:+,.0f}/s  {said}{again}{beside}"
+        f"lag {_slope(found)}/s  {said}{again}{beside}"
     )
 
 
@@ -91,7 +92,7 @@ def markdown(document: Mapping[str, Any]) -> str:
     """The document as Markdown."""
     steps = sorted(document["steps"], key=lambda step: step["rate"])
     rows = [
-        (*(_figure(step[name]) for name, _ in _COLUMNS), "yes" if step["holds"] else "; ".join(step["why"]))
+        (*(_cell(step, name) for name, _ in _COLUMNS), "yes" if step["holds"] else "; ".join(step["why"]))
         for step in steps
     ]
     wanted = ", ".join([*document["objectives"], LAG_ALONE])
@@ -124,7 +125,7 @@ def drawn(title: str, steps: Sequence[Mapping[str, Any]], limits_ms: Mapping[str
     }
     latencies = {name: points for name, points in latencies.items() if points}
     limits = {f"limit {limit:g} ms": [(rate, limit) for rate in ends] for limit in limits_ms.values()}
-    slopes = [(step["rate"], step["lag_slope_per_s"]) for step in every]
+    slopes = [(step["rate"], step[SLOPE]) for step in every]
     most = [(rate, MAX_SLOPE_SHARE * rate) for rate in ends]
     return picture(
         [
@@ -147,8 +148,16 @@ def write_capacity(document: Mapping[str, Any], folder: Path) -> dict[str, str]:
     return {name: str(folder / name) for name in texts}
 
 
-def _figure(value: float | None) -> str:
+def _cell(step: Mapping[str, Any], name: str) -> str:
+    value = step[name]
+    if name == SLOPE:
+        return "–" if value is None else _slope(step)
     return shown(value if value is None or abs(value) < 100 else round(value))
+
+
+def _slope(step: Mapping[str, Any]) -> str:
+    """By how many records a second the lag grows, and the standard error of that: unknown of a run that was stopped."""
+    return f"{step[SLOPE] or 0.0:+,.0f} ± {step['lag_slope_error_per_s'] or 0.0:,.0f}"
 
 
 def _ms(value: float | None) -> str:

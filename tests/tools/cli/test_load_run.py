@@ -21,7 +21,9 @@ def test_the_scenarios_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     shown = capsys.readouterr()
     listed = json.loads(shown.out.splitlines()[-1])["scenarios"]
     assert [each["name"] for each in listed] == list(shipped())
-    assert all(each["title"].split()[0] in shown.err for each in listed)
+    lines = shown.err.splitlines()
+    assert all(line.endswith(each["title"]) for line, each in zip(lines, listed, strict=True))
+    assert " 1 sensor   a device nobody knows" in shown.err and " 2 sensors  8,000" in shown.err
 
 
 @pytest.mark.parametrize(

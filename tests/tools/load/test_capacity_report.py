@@ -32,8 +32,8 @@ def test_the_answer_is_between_what_held_and_what_did_not() -> None:
 
 def test_a_step_is_a_line() -> None:
     line = step_line(Step(1_000, ("slow",), report(p99_ms=80, slope=12), tries=2))
-    assert line.strip() == "1,000/s  scored p50 5 ms, p99 80 ms, lag +12/s  does not hold: slow (of 2 tries)"
-    assert step_line(Step(1_000, (), report(p99_ms=None))).endswith("p99 none, lag +0/s  holds")
+    assert line.strip() == "1,000/s  scored p50 5 ms, p99 80 ms, lag +12 ± 0/s  does not hold: slow (of 2 tries)"
+    assert step_line(Step(1_000, (), report(p99_ms=None))).endswith("p99 none, lag +0 ± 0/s  holds")
 
 
 def test_what_is_written_says_where_and_when(tmp_path: Path) -> None:

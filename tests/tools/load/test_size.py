@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 
 import pytest
@@ -161,6 +162,21 @@ def test_the_command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     document = json.loads(shown.out.splitlines()[-1])
     assert document["flows_per_s"] == 5_000 and document["retention_days"] == 90
     assert document["measured"]["rates"]["date"] in shown.err and "projection: 40 sensors" in shown.err
+    used = sum(each["cores"] for each in document["stages"].values())
+    assert f"(half busy: {used:.2f} used)" in shown.err and "left out: the page and outputs" in shown.err
+
+
+@pytest.mark.parametrize(("load", "says"), [(0.5, ""), (3.4, ", other work beside (load 3.4)")])
+def test_it_says_what_ran_beside_what_it_rests_on(
+    load: float, says: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = ("rates", "full_batches", "sensors")
+    found = {name: {**FIGURES[name], "load_before": load, "version": "0a1b2c3"} for name in runs}
+    monkeypatch.setattr("pipeline.tools.load.size.measured", lambda: found)
+    text = shown_by(capsys, monkeypatch, "--flows", "100000000")
+    lines = [line for line in text.splitlines() if line.startswith("measured by ")]
+    assert len(lines) == 3 and all(line.endswith(f", version 0a1b2c3{says}") for line in lines)
+    assert re.search(r"cores       \d+,\d{3} \(half busy: ", text)
 
 
 @pytest.mark.parametrize("flows", ["0", "-3/s", "many", "nan", "inf", "1e12", "5000/h"])
