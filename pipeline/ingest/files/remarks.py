@@ -26,8 +26,8 @@ def remarks(flows: pa.RecordBatch) -> list[str]:
     count = _having(flows, "clock")
     if count:
         said.append(
-            f"{flows_of(count)} times before 1990, or hours from when they were sent or received (quality clock): the "
-            "clock of the exporter or sensor is wrong; set it by NTP"
+            f"{flows_of(count)} times before 1990, or hours from when they were sent or received (quality clock): they "
+            "were made of an older capture, or the clock of the exporter or sensor is wrong: set it by NTP"
         )
     count = _having(flows, "bytes_bounded")
     if count:
