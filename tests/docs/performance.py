@@ -206,12 +206,13 @@ def latencies(document: Document) -> str:
                 f"{each['p50']:,.0f} / {each['p99']:,.0f} / {each['max']:,.0f}" if each["count"] else "none"
                 for each in (step["latency_ms"][name] for name in ("raw_to_flows", "raw_to_scored", "raw_to_alert"))
             ),
+            f"{step['latency_ms']['raw_to_alert']['count']:,}",
             "yes" if step["generator_fell_behind"] else "no",
         ]
         for step in document["steps"]
     ]
     ms = ("until in `flows`, ms p50 / p99 / max", "until scored", "until its alert")
-    head = ("records/s", "scenario", "event time, times as fast", *ms, "generator late")
+    head = ("records/s", "scenario", "event time, times as fast", *ms, "alerts", "generator late")
     return f"{table(head, rows)}\n![Latency by rate](performance/latencies.svg)\n"
 
 
