@@ -1,8 +1,6 @@
 """CSV of Argus, CICFlowMeter and nfdump: against the plain decoders, in their odd forms, on real files."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from pipeline.ingest.files.reading import read_records, read_source
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.formats.registry import FORMATS
 from schemas.sources import source_of
+from tests.commands import forebay
 from tests.examples import examples
 from tests.ingest import csv_oracle
 from tests.ingest.csv_records import (
@@ -103,7 +102,7 @@ def row_of(record: dict[str, str], content_type: str) -> dict[str, Any]:
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @given(data=st.data())
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_against_the_plain_decoders(case: str, data: st.DataObject) -> None:
     content_type, record, judge = CASES[case]
     records = data.draw(odd(record))
@@ -358,6 +357,5 @@ def test_plain_origins_are_columns_that_are_read(content_type: str) -> None:
 def test_flow_check_knows_them(case: str, tmp_path: Path) -> None:
     _, record, _ = CASES[case]
     path = written(tmp_path, ",".join(record) + "\n" + ",".join(record.values()) + "\n", "plant.csv")
-    command = [sys.executable, "-m", "pipeline.tools.cli", "flow", "check", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = forebay("flow", "check", str(path))
+    assert done.code == 0, done.stdout + done.stderr

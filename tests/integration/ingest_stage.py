@@ -18,6 +18,7 @@ from pipeline.runtime.kafka import clients, topics
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import start
 from pipeline.settings import Settings, load_settings
+from tests.commands import forebay as command
 from tests.patience import PATIENCE_S
 
 PARTITIONS = 2
@@ -45,12 +46,9 @@ def environment(settings: Settings, **more: str) -> dict[str, str]:
 
 def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any]]:
     """Run the command; its exit code and its last line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", *arguments],
-        env=environment(settings), capture_output=True, cwd=ROOT, timeout=PATIENCE_S, check=False,
-    )  # fmt: skip
-    lines = done.stdout.decode().splitlines()
-    return done.returncode, json.loads(lines[-1]) if lines else {"stderr": done.stderr.decode()}
+    done = command(*arguments, environment=environment(settings))
+    lines = done.stdout.splitlines()
+    return done.code, json.loads(lines[-1]) if lines else {"stderr": done.stderr}
 
 
 def send(settings: Settings, path: Path, sensor: str) -> int:

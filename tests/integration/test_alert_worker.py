@@ -1,8 +1,6 @@
 """Stage 4 on a real broker: suspects in, alerts out; killed, it sends what a reference run sends."""
 
 import os
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +19,9 @@ from pipeline.runtime.state import pointers
 from pipeline.runtime.wire.messages import read, write
 from pipeline.settings import Settings
 from tests.alert.suspects import SECOND, START_US, scored
+from tests.commands import forebay as command
 from tests.contracts.facts import at, scored_facts
-from tests.integration.chains import ROOT, settings_for, worker
+from tests.integration.chains import settings_for, worker
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
@@ -126,10 +125,9 @@ def by_revision(read: list[Read]) -> dict[tuple[str, int], bytes]:
 def forebay(settings: Settings, *arguments: str, expect: int = 0) -> tuple[list[dict[str, Any]], str]:
     """Run the command; its stdout as JSON documents, and its stderr."""
     environment = {**os.environ, "FOREBAY_BOOTSTRAP": settings.bootstrap, "FOREBAY_TOPIC_PREFIX": settings.topic_prefix}
-    command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
-    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, timeout=PATIENCE_S, check=False)
-    assert done.returncode == expect, done.stderr.decode()
-    return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr.decode()
+    done = command(*arguments, environment=environment)
+    assert done.code == expect, done.stderr
+    return [orjson.loads(line) for line in done.stdout.splitlines()], done.stderr
 
 
 def test_killed_twice_it_sends_what_a_reference_run_sends(kafka: str, prefix: str, tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from pipeline.ingest.headers import HeaderCache
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.broker import local
+from tests.commands import forebay
 from tests.ingest.records import ZEEK
 from tests.integration.ingest_stage import read
 from tests.patience import PATIENCE_S
@@ -255,15 +256,13 @@ def test_how_far_it_is_can_be_seen(plant: Settings, tmp_path: Path) -> None:
     with follower(plant, zeek.path, "--once") as process:
         assert process.wait(PATIENCE_S) == 0
     zeek.write(1)
-    command = [sys.executable, "-m", "pipeline.tools.cli", "flow", "followed", "--site", "dam", "--sensor", "gate"]
-    done = subprocess.run([*command, "--json"], env=environment(plant), capture_output=True, cwd=ROOT, check=True)
-    document = json.loads(done.stdout.splitlines()[-1])
+    words = ("flow", "followed", "--site", "dam", "--sensor")
+    document = json.loads(forebay(*words, "gate", "--json", environment=environment(plant)).stdout.splitlines()[-1])
     [file] = document["files"]
     assert (file["records"], file["state"], file["live"]) == (10, "open", str(zeek.path))
     assert 0 < file["behind_bytes"] < 1_000
-    other = [*command[:-1], "weir"]
-    done = subprocess.run(other, env=environment(plant), capture_output=True, cwd=ROOT, check=True)
-    assert b"nothing sent yet by dam/weir" in done.stderr and b"`forebay source list`" in done.stderr
+    done = forebay(*words, "weir", environment=environment(plant))
+    assert done.code == 0 and "nothing sent yet by dam/weir" in done.stderr and "`forebay source list`" in done.stderr
 
 
 def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) -> None:
@@ -282,8 +281,7 @@ def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) 
     ]
     file = tmp_path / "sources.yaml"
     file.write_text(json.dumps({"sources": entries}))
-    cli = [sys.executable, "-m", "pipeline.tools.cli"]
-    command = [*cli, "flow", "follow", "--once", "--sources", str(file)]
+    command = [sys.executable, "-m", "pipeline.tools.cli", "flow", "follow", "--once", "--sources", str(file)]
     done = subprocess.run(command, env=environment(plant), capture_output=True, cwd=ROOT, check=True)
     assert b"topics are not read here" in done.stderr
     sent = Counter(bytes(message.key() or b"") for message in messages(plant))
@@ -293,9 +291,8 @@ def test_the_files_of_the_sources_are_followed(plant: Settings, tmp_path: Path) 
     # Zeek's own by default, of the other source its own.
     assert said == {b"dam/gate": (None, b"300000000"), b"dam/weir": (b"Europe/Vienna", b"5000000")}
     zeek.write(1)
-    command = [*cli, "source", "list", "--sources", str(file), "--json"]
-    done = subprocess.run(command, env=environment(plant), capture_output=True, cwd=ROOT, check=True)
-    gate, weir, lock, topic = json.loads(done.stdout.splitlines()[-1])["sources"]
+    listed = forebay("source", "list", "--sources", str(file), "--json", environment=environment(plant))
+    gate, weir, lock, topic = json.loads(listed.stdout.splitlines()[-1])["sources"]
     assert [[each["records"] for each in source["files"]] for source in (gate, weir, lock)] == [[10], [5], []]
     assert (lock["exists"], topic["kind"], topic["exists"]) == (False, "topic", False)
     assert 0 < gate["files"][0]["behind_bytes"] < 1_000 and weir["files"][0]["behind_bytes"] == 0

@@ -1,8 +1,6 @@
 """A promotion while flows stream: every row once, by the model that holds for its event time, whoever is killed."""
 
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,8 +28,9 @@ from pipeline.score.group import read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
+from tests.commands import forebay as command
 from tests.contracts.facts import at
-from tests.integration.chains import ROOT, settings_for, wait_for, worker
+from tests.integration.chains import settings_for, wait_for, worker
 from tests.patience import PATIENCE_S
 from tests.retrain.small_training import CONFIG, FEATURES, SECOND, START_US, facts, plant_rows, samples
 from tests.runtime.storage.bucket import bucket, endpoint
@@ -133,16 +132,9 @@ def expect(scored: list[Row], messages: int, before: Model, after: Model, from_u
 
 def forebay(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """Exit code, JSON document and stderr of a command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", *arguments],
-        env=inherited_environment(settings.variables()),
-        cwd=ROOT,
-        capture_output=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    done = command(*arguments, environment=inherited_environment(settings.variables()))
     lines = done.stdout.splitlines()
-    return done.returncode, orjson.loads(lines[-1]) if lines else {}, " ".join(done.stderr.decode().split())
+    return done.code, orjson.loads(lines[-1]) if lines else {}, " ".join(done.stderr.split())
 
 
 @pytest.mark.parametrize("settings", ["folder", "bucket"], indirect=True)

@@ -1,24 +1,23 @@
 """Rejects on a real Kafka: seen in the topic at once, in the log in one line a kind, and nothing is left behind."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
+from tests.commands import forebay
 from tests.ingest.records import ZEEK
+from tests.integration.ingest_stage import ROOT, environment
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -29,23 +28,16 @@ def stage(kafka: str, prefix: str) -> Settings:
 
 
 def start(settings: Settings, *words: str) -> "subprocess.Popen[str]":
-    environment = {
-        **os.environ,
-        "FOREBAY_BOOTSTRAP": settings.bootstrap,
-        "FOREBAY_TOPIC_PREFIX": settings.topic_prefix,
-        "FOREBAY_PARTITIONS": str(settings.partitions),
-    }
     command = [sys.executable, "-m", "pipeline.tools.cli", *words]
     return subprocess.Popen(
-        command, env=environment, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command, env=environment(settings), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
 
 
 def rejects(settings: Settings, *words: str) -> list[dict[str, Any]]:
-    process = start(settings, "rejects", *words, "--json")
-    out, err = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == 0, err
-    return [json.loads(each) for each in out.splitlines()]
+    done = forebay("rejects", *words, "--json", environment=environment(settings))
+    assert done.code == 0, done.stderr
+    return [json.loads(each) for each in done.stdout.splitlines()]
 
 
 def stopped(process: "subprocess.Popen[str]") -> tuple[str, str]:
@@ -91,6 +83,7 @@ def test_rejects_are_listed_followed_and_logged(stage: Settings) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while (document := rejects(stage, "list", "--since", "1h", "--limit", "2")[0])["rejects"] < 6:
             assert time.monotonic() < deadline, document
+            time.sleep(0.2)
         heard = read_until(follower, "dam/weir")  # who follows may still start when the list is whole
     finally:
         out, _ = stopped(follower)

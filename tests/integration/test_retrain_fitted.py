@@ -25,6 +25,7 @@ from pipeline.runtime.storage.location import folder_or_storage
 from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
+from tests.commands import forebay
 from tests.crash.flow import everything_below
 from tests.integration.chains import ROOT, settings_for, wait_for, worker
 from tests.integration.test_retrain_worker import wait_for_rows
@@ -177,15 +178,8 @@ def keep(settings: Settings, *batches: pa.RecordBatch) -> None:
 
 def command(settings: Settings, *words: str) -> tuple[int, dict[str, Any], str]:
     """A command's exit code, JSON document and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", "retrain", *words],
-        env=inherited_environment(settings.variables()),
-        cwd=ROOT,
-        capture_output=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    return done.returncode, orjson.loads(done.stdout.splitlines()[-1]), " ".join(done.stderr.decode().split())
+    done = forebay("retrain", *words, environment=inherited_environment(settings.variables()))
+    return done.code, orjson.loads(done.stdout.splitlines()[-1]), " ".join(done.stderr.split())
 
 
 @pytest.fixture

@@ -3,8 +3,6 @@
 import hashlib
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -26,9 +24,10 @@ from pipeline.runtime.wire.messages import write
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools import promotion
 from pipeline.tools.alerts import verdicts
+from tests.commands import forebay
 from tests.contracts.verdict_records import on_event
 from tests.crash.flow import everything_below
-from tests.integration.chains import GRACE_S, ROOT, settings_for, wait_for, worker
+from tests.integration.chains import GRACE_S, settings_for, wait_for, worker
 from tests.patience import PATIENCE_S
 from tests.retrain.small_training import ATTACK, CONFIG, FEATURES, facts, plant_rows
 from tests.retrain.small_training import samples as scored_rows
@@ -106,17 +105,11 @@ def keep(settings: Settings) -> None:
 
 def now(settings: Settings, *arguments: str) -> tuple[int, dict[str, Any], str]:
     """`forebay retrain now --json`: exit code, document and stderr."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", "retrain", "now", "--no-base", "--json", *arguments],
-        env=inherited_environment(settings.variables()),
-        cwd=ROOT,
-        capture_output=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
+    words = ("retrain", "now", "--no-base", "--json", *arguments)
+    done = forebay(*words, environment=inherited_environment(settings.variables()))
     lines = done.stdout.splitlines()
     assert len(lines) <= 1, "one document and nothing else"
-    return done.returncode, orjson.loads(lines[0]) if lines else {}, " ".join(done.stderr.decode().split())
+    return done.code, orjson.loads(lines[0]) if lines else {}, " ".join(done.stderr.split())
 
 
 def wait_for_rows(settings: Settings, rows: int, timeout_s: float = PATIENCE_S) -> None:

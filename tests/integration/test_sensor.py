@@ -1,8 +1,6 @@
 """What a sensor has learnt, on a real Kafka: listed, shown, and changed by what a person asks."""
 
 import json
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,8 @@ from pipeline.featurize.baseline.kinds import MOST_USUAL
 from pipeline.runtime.kafka.sending import send
 from pipeline.settings import Settings, inherited_environment
 from tests.alert.test_ocsf import scan
-from tests.integration.chains import ROOT, settings_for, worker
+from tests.commands import forebay as command
+from tests.integration.chains import settings_for, worker
 from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.integration
@@ -27,12 +26,8 @@ LEARNING = {"least_s": 300, "most_s": 600, "anchor_s": 900, "admit_s": 300, "sho
 
 def forebay(settings: Settings, *words: str, code: int = 0) -> tuple[dict[str, Any], str]:
     """The command's JSON document, and what it said to people."""
-    command = [sys.executable, "-m", "pipeline.tools.cli", *words]
-    environment = inherited_environment(settings.variables())
-    run = subprocess.run(
-        command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
-    )
-    assert run.returncode == code, run.stderr
+    run = command(*words, environment=inherited_environment(settings.variables()))
+    assert run.code == code, run.stderr
     return (json.loads(run.stdout.splitlines()[-1]) if run.stdout else {}), run.stderr
 
 
@@ -45,7 +40,7 @@ def eventually(settings: Settings, phase: str) -> dict[str, Any]:
             (listed,) = document["sensors"]
             return dict(listed)
         assert time.monotonic() < deadline, document
-        time.sleep(2.0)
+        time.sleep(0.5)
 
 
 def judged_an_attack(settings: Settings, anchored: dict[str, Any]) -> dict[str, Any]:

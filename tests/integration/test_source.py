@@ -1,8 +1,6 @@
 """`forebay source` on a real Kafka: what lies there is said, and nothing is left behind."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +10,14 @@ from confluent_kafka.admin import NewTopic  # type: ignore[attr-defined]  # its 
 
 from pipeline.runtime.kafka import clients
 from pipeline.settings import load_settings
-from tests.patience import PATIENCE_S
+from tests.commands import forebay
 
 pytestmark = pytest.mark.integration
 
 
 def source(*words: str, code: int = 0) -> dict[str, Any]:
-    command = [sys.executable, "-m", "pipeline.tools.cli", "source", *words]
-    run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=PATIENCE_S)
-    assert run.returncode == code, run.stderr
+    run = forebay("source", *words, "--json")
+    assert run.code == code, run.stderr
     document: dict[str, Any] = json.loads(run.stdout.splitlines()[-1] if code == 0 else run.stdout.splitlines()[0])
     return document
 

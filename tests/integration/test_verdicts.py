@@ -1,8 +1,6 @@
 """Verdicts on a real broker: said before, given, the same again suppressed and listed, taken back."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +11,8 @@ from pipeline.runtime.kafka.sending import send
 from pipeline.settings import Settings, inherited_environment
 from pipeline.tools.alerts.current import read_current
 from tests.alert.test_ocsf import scan
-from tests.integration.chains import ROOT, settings_for
-from tests.patience import PATIENCE_S
+from tests.commands import forebay as command
+from tests.integration.chains import settings_for
 
 pytestmark = pytest.mark.integration
 DAY_US = 86_400_000_000
@@ -22,13 +20,9 @@ HOSTILE = "<b>\u202eour scanner\x1b[2J"
 
 
 def forebay(settings: Settings, *words: str, code: int = 0) -> tuple[dict[str, Any], str]:
-    """A command, as it is run by hand: its last line as JSON, and what it says to people."""
-    command = [sys.executable, "-m", "pipeline.tools.cli", *words]
-    environment = inherited_environment(settings.variables())
-    run = subprocess.run(
-        command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE_S
-    )
-    assert run.returncode == code, run.stderr
+    """A command: its last line as JSON, and what it says to people."""
+    run = command(*words, environment=inherited_environment(settings.variables()))
+    assert run.code == code, run.stderr
     return (json.loads(run.stdout.splitlines()[-1]) if run.stdout else {}), run.stderr
 
 

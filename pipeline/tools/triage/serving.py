@@ -91,19 +91,19 @@ def serve(request: Request, settings: Settings, started: Callable[[str, int], No
     )
     if feed is not None:
         page.feed = feed.state
-    listening = listen(where)
-    port = int(listening.getsockname()[1])
-    page.provider, page.url = provider, address_of(request, port, provider.settings if provider else None)
-    server = server_of(application(page), where, lambda: started(page.url, port))
-    page.plant.start()
-    page.watch.start()
-    if feed is not None:
-        feed.start()
-    try:
-        server.run(sockets=[listening])
-    finally:
-        page.watch.close()
-        page.plant.close()
+    with listen(where) as listening:
+        port = int(listening.getsockname()[1])
+        page.provider, page.url = provider, address_of(request, port, provider.settings if provider else None)
+        server = server_of(application(page), where, lambda: started(page.url, port))
+        page.plant.start()
+        page.watch.start()
         if feed is not None:
-            feed.close()
-        database.close()
+            feed.start()
+        try:
+            server.run(sockets=[listening])
+        finally:
+            page.watch.close()
+            page.plant.close()
+            if feed is not None:
+                feed.close()
+            database.close()

@@ -14,21 +14,16 @@ from pipeline.archive.iceberg.warehouse import single_committer
 from pipeline.archive.partition import PartitionArchive
 from tests.archive.iceberg.iceberg_tables import LIMITS, archive, check, topics, warehouse
 from tests.archive.plant import Wire, feed
+from tests.commands import forebay
 from tests.contract.tree import ROOT
-from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.slow
 
 
-def forebay(*words: str) -> list[str]:
-    return [sys.executable, "-m", "pipeline.tools.cli", "archive", "iceberg", *words]
-
-
 def run(*words: str) -> tuple[int, dict[str, object], str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    completed = subprocess.run(forebay(*words), capture_output=True, text=True, env=environment, timeout=PATIENCE_S)
+    completed = forebay("archive", "iceberg", *words)
     lines = completed.stdout.splitlines()
-    return completed.returncode, orjson.loads(lines[-1]) if lines else {}, completed.stderr
+    return completed.code, orjson.loads(lines[-1]) if lines else {}, completed.stderr
 
 
 def test_a_copy_and_its_proof(tmp_path: Path) -> None:
@@ -55,7 +50,8 @@ def test_following_until_it_is_stopped(tmp_path: Path) -> None:
     feed(PartitionArchive(archived, 0, LIMITS, "w"), Wire(wire.archive[:2], wire.rejects), Random(1))
     words = ("--archive", str(archived), "--warehouse", str(folder), "--follow", "--every", "1", "--json")
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(forebay(*words), stdout=subprocess.PIPE, text=True, env=environment) as process:
+    command = [sys.executable, "-m", "pipeline.tools.cli", "archive", "iceberg", *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert process.stdout is not None
         process.stdout.readline()
         feed(PartitionArchive(archived, 0, LIMITS, "w"), wire, Random(1))

@@ -5,19 +5,15 @@ from pathlib import Path
 import pytest
 
 from pipeline.tools.cli.main import NOUNS
+from tests.commands import forebay
 from tests.contract.tree import ROOT
 from tests.docs.tables import every_command
-
-
-def forebay(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.slow
 def test_help_names_every_noun_without_importing_one() -> None:
     done = forebay("--help")
-    assert done.returncode == 0
+    assert done.code == 0
     for noun in NOUNS:
         assert noun in done.stdout
 
@@ -26,7 +22,7 @@ def test_help_names_every_noun_without_importing_one() -> None:
 @pytest.mark.parametrize("arguments", [["flwo"], ["config", "sho"], ["config", "show", "--nope"]])
 def test_a_wrong_word_is_usage(arguments: list[str]) -> None:
     done = forebay(*arguments)
-    assert done.returncode == 2
+    assert done.code == 2
     assert done.stdout == ""
     assert "Error" in done.stderr
 

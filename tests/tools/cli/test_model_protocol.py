@@ -1,7 +1,5 @@
 """`forebay model evaluate --protocol` and `forebay model report`, as a person runs them."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +7,15 @@ import numpy as np
 import orjson
 import pytest
 
-from tests.patience import PATIENCE_S
-
-ROOT = Path(__file__).parents[3]
+from tests.commands import forebay as command
+from tests.contract.tree import ROOT
 
 
 def forebay(*arguments: str | Path, expect: int = 0) -> tuple[dict[str, Any], str]:
     """`forebay model ...`: the document on stdout's last line, and stderr on one line."""
-    done = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", "model", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        timeout=PATIENCE_S,
-        check=False,
-    )
-    text = " ".join(done.stderr.decode().split())
-    assert done.returncode == expect, text
+    done = command("model", *map(str, arguments))
+    text = " ".join(done.stderr.split())
+    assert done.code == expect, text
     lines = done.stdout.splitlines()
     return (orjson.loads(lines[-1]) if lines else {}), text
 
@@ -89,7 +80,10 @@ def test_a_table_of_ones_own_is_judged_reported_and_taken_up_again(tmp_path: Pat
         (("--protocol", "cost", "--data", "docs", "--out", "x"), 1, "docs: got no KDDTrain+.parquet in it"),
     ],
 )
-def test_what_is_missing_is_said_with_what_to_give(arguments: tuple[str, ...], code: int, said: str) -> None:
+def test_what_is_missing_is_said_with_what_to_give(
+    arguments: tuple[str, ...], code: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
     _, text = forebay("evaluate", *arguments, expect=code)
     assert said in text
 

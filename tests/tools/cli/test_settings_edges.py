@@ -2,7 +2,6 @@
 
 import os
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,8 +13,8 @@ from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.security import require_usable, without_values
 from pipeline.settings import load_settings
 from pipeline.tools.cli.main import main
+from tests.commands import forebay
 from tests.docs.tables import every_command
-from tests.patience import PATIENCE_S
 
 SECRET = "hunter2hunter2"
 
@@ -27,17 +26,6 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *wo
         main()
     printed = capsys.readouterr()
     return int(ended.value.code or 0), printed.out + printed.err
-
-
-def forebay(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", *words],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
 
 
 def test_every_command_refuses_settings_that_cannot_be(
@@ -176,8 +164,8 @@ def test_a_folder_that_is_a_file_is_a_setting_to_correct(
     ],
 )
 def test_a_folder_that_cannot_be_written_is_a_setting_to_correct(stage: str, variable: str) -> None:
-    done = forebay(stage, "run", **{variable: "/sys/forebay"})
-    assert done.returncode == 78, done.stderr
+    done = forebay(stage, "run", environment={**os.environ, variable: "/sys/forebay"})
+    assert done.code == 78, done.stderr
     assert done.stderr.count("\n") == 1 and f"{variable} /sys/forebay: got " in done.stderr
 
 
@@ -189,11 +177,12 @@ def test_values_below_security_are_never_shown(tmp_path: Path) -> None:
     )
     with socket.socket() as nobody:  # bound, but nobody listens
         nobody.bind(("127.0.0.1", 0))
-        environment = {"FOREBAY_SECURITY": security, "FOREBAY_BOOTSTRAP": f"127.0.0.1:{nobody.getsockname()[1]}"}
+        given = {"FOREBAY_SECURITY": security, "FOREBAY_BOOTSTRAP": f"127.0.0.1:{nobody.getsockname()[1]}"}
+        environment = {**os.environ, **given, "FOREBAY_STATE_URI": str(tmp_path), "FOREBAY_METRICS_PORT": "-1"}
         for words in (("config", "show"), ("config", "show", "--no-redact"), ("doctor",)):
-            done = forebay(*words, **environment, FOREBAY_STATE_URI=str(tmp_path), FOREBAY_METRICS_PORT="-1")
+            done = forebay(*words, environment=environment)
             assert SECRET not in done.stdout + done.stderr, words
-    shown = forebay("config", "show", "--json", **environment)
+    shown = forebay("config", "show", "--json", environment={**os.environ, **given})
     assert '"sasl.username":"***"' in shown.stdout
     assert SECRET not in repr(load_settings(security={"sasl.password": SECRET}))
     assert without_values("calling fopen(/a/b.crt, r)", {"ssl.ca.location": "/a/b.crt"}) == "calling fopen(***, r)"

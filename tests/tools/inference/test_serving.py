@@ -24,11 +24,13 @@ from pipeline.tools.http_server import Listening
 from pipeline.tools.inference import serving
 from pipeline.tools.inference.measures import STAGE
 from pipeline.tools.inference.serving import Request, token_of
+from tests.commands import forebay
 from tests.models import tiny
 from tests.patience import PATIENCE_S
 from tests.tools.inference.server import until
 
-WORDS = [sys.executable, "-m", "pipeline.tools.cli", "score", "serve", "--port", "0", "--json"]
+SERVE = ("score", "serve", "--port", "0", "--json")
+WORDS = [sys.executable, "-m", "pipeline.tools.cli", *SERVE]
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +83,8 @@ def test_it_serves_under_tls_with_a_token_and_ends_when_asked(tmp_path: Path, mo
     ],
 )
 def test_what_it_cannot_start_with(options: tuple[str, ...], code: int, says: str, model: Path) -> None:
-    words = [*WORDS, "--model", str(model), *options]
-    run = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert run.returncode == code and says.lower() in run.stderr.lower() and "Traceback" not in run.stderr, run.stderr
+    run = forebay(*SERVE, "--model", str(model), *options)
+    assert run.code == code and says.lower() in run.stderr.lower() and "Traceback" not in run.stderr, run.stderr
 
 
 def test_its_loop_beats_as_long_as_the_application_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,5 @@
 """A file through the stages' functions, and the commands that do it."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import orjson
@@ -10,6 +8,7 @@ import pytest
 
 from loadtest.plants.westermo import traffic
 from pipeline.featurize.feature_set import FEATURE_SET
+from tests.commands import forebay as command
 
 pytestmark = pytest.mark.slow  # a model is loaded and windows are compiled for every file
 
@@ -28,9 +27,8 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def forebay(*arguments: str, stdin: str = "") -> tuple[int, list[str], str]:
     """Exit code, stdout's lines, stderr."""
-    command = [sys.executable, "-m", "pipeline.tools.cli", *arguments]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, check=False)
-    return done.returncode, done.stdout.splitlines(), done.stderr
+    done = command(*arguments, stdin=stdin)
+    return done.code, done.stdout.splitlines(), done.stderr
 
 
 def test_features_has_a_row_per_accepted_record_in_the_files_order(plant: Path, tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """The test event of `forebay output check`: valid, marked in every format, and what is said of the answer."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +11,7 @@ from pipeline.tools.outputs.formats.table import DOCUMENTS, LINES, as_line
 from pipeline.tools.outputs.formats.text import page, subject
 from schemas.outputs import FileOutput, WebhookOutput
 from schemas.validation import violation
-from tests.patience import PATIENCE_S
+from tests.commands import forebay
 from tests.tools.outputs.receivers import web_server
 
 NOW_US = 1_700_000_000_000_000
@@ -50,18 +48,10 @@ def test_the_command_exits_1_where_one_did_not_take_it(tmp_path: Path) -> None:
         {"name": "hook", "webhook": "http://127.0.0.1:1/s3cret"},
     ]
     (tmp_path / "outputs.yaml").write_text(yaml.safe_dump({"outputs": outputs}))
-    command = [
-        sys.executable,
-        "-m",
-        "pipeline.tools.cli",
-        "output",
-        "check",
-        "--outputs",
-        str(tmp_path / "outputs.yaml"),
-    ]
-    run = subprocess.run([*command, "--json"], capture_output=True, text=True, timeout=PATIENCE_S)
-    assert run.returncode == 1
+    words = ("output", "check", "--outputs", str(tmp_path / "outputs.yaml"))
+    run = forebay(*words, "--json")
+    assert run.code == 1
     document = json.loads(run.stdout.splitlines()[-1])
     assert [each["delivered"] for each in document["outputs"]] == [True, False] and "s3cret" not in run.stdout
-    one = subprocess.run([*command, "disk"], capture_output=True, text=True, timeout=PATIENCE_S)
-    assert one.returncode == 0 and "disk: delivered" in one.stderr
+    one = forebay(*words, "disk")
+    assert one.code == 0 and "disk: delivered" in one.stderr

@@ -1,8 +1,6 @@
 """A command beside a running system talks to it, unless it is told otherwise."""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from pipeline.tools.cli.settings_here import settings_here
 from pipeline.tools.system import record
 from pipeline.tools.system.identity import Identity, identity_of
 from pipeline.tools.system.record import Phase, SystemRecord
-from tests.patience import PATIENCE_S
+from tests.commands import forebay
 
 SOURCES = '[{"topic": "zeek", "site": "a", "sensor": "b"}]'
 
@@ -83,12 +81,6 @@ def test_a_system_that_has_ended_says_nothing(system: SystemRecord) -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_a_wrong_setting() -> None:
-    completed = subprocess.run(
-        [sys.executable, "-m", "pipeline.tools.cli", "up", "--folder", "/proc/nope"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=PATIENCE_S,
-    )
-    assert completed.returncode == 78
+    completed = forebay("up", "--folder", "/proc/nope")
+    assert completed.code == 78
     assert completed.stderr.startswith("error: FOREBAY_RUN_FOLDER /proc/nope: got ")

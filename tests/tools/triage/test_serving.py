@@ -13,11 +13,13 @@ import orjson
 import pytest
 import trustme
 
+from tests.commands import forebay
 from tests.patience import PATIENCE_S
 from tests.tools.triage.pages import alert
 
 pytestmark = pytest.mark.slow
-WORDS = [sys.executable, "-m", "pipeline.tools.cli", "triage", "serve", "--port", "0", "--json"]
+SERVE = ("triage", "serve", "--port", "0", "--json")
+WORDS = [sys.executable, "-m", "pipeline.tools.cli", *SERVE]
 
 
 @pytest.fixture
@@ -29,8 +31,8 @@ def alerts(tmp_path: Path) -> Path:
 
 def refused(*options: str) -> tuple[int, str]:
     """What it leaves with, and what it says."""
-    run = subprocess.run([*WORDS, *options], capture_output=True, text=True, timeout=PATIENCE_S)
-    return run.returncode, run.stderr
+    run = forebay(*SERVE, *options)
+    return run.code, run.stderr
 
 
 def test_it_serves_alerts_of_a_file_under_tls_and_ends_when_asked(tmp_path: Path, alerts: Path) -> None:
