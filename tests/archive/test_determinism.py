@@ -205,7 +205,7 @@ def test_a_smaller_file_size_closes_what_was_open(tmp_path: Path) -> None:
     assert archived == positions(log)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in (1, 2))])
 @pytest.mark.parametrize(
     "limits",
     [

@@ -137,7 +137,7 @@ def test_every_byte_replaced(content_type: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @given(noise=st.lists(st.binary(max_size=60), max_size=6))
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_noise(content_type: str, noise: list[bytes]) -> None:
     line, columns = GOOD[content_type]
     payload = b"\n".join([line, *noise, line])

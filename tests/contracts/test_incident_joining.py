@@ -259,7 +259,7 @@ ALERTS = st.lists(
 )
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(75))
 @given(ALERTS, st.randoms(use_true_random=False), st.integers(0, 30))
 def test_joined_is_the_same_in_any_order_and_any_split(alerts: list[dict[str, Any]], random: Any, cut: int) -> None:
     expected = joined(alerts)
@@ -271,7 +271,7 @@ def test_joined_is_the_same_in_any_order_and_any_split(alerts: list[dict[str, An
     assert sum(len(incident.alerts) for incident in expected) == len({each["finding_info"]["uid"] for each in alerts})
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(75))
 @given(ALERTS, st.integers(0, 30))
 def test_an_alert_touches_none_outside_its_neighbourhood(alerts: list[dict[str, Any]], cut: int) -> None:
     latest = [each for incident in joined(alerts) for each in incident.alerts]
@@ -287,7 +287,7 @@ def test_an_alert_touches_none_outside_its_neighbourhood(alerts: list[dict[str, 
         assert incident in joined(near)
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(75))
 @given(ALERTS)
 def test_what_is_joined_by_one_rule_shares_a_key(alerts: list[dict[str, Any]]) -> None:
     for incident in joined(alerts):

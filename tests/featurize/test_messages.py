@@ -116,7 +116,7 @@ def test_equal_rows_are_cut_alike_however_they_lie_in_memory(alike: bool) -> Non
     rows = beside_nulls.slice(500)
     picked = rows.take(pa.array(range(500)))
     laid_out = [picked, pa.concat_batches([picked]), pa.concat_batches([picked]).take(pa.array(range(500)))]
-    for max_bytes in range(9_001, picked.nbytes, 499):
+    for max_bytes in range(9_001, picked.nbytes, 2_503):
         cutting = Cutting(max_bytes=max_bytes, alike=alike)
         cuts = [[len(part.rows) for part in split_message(each, FACTS, cutting)] for each in laid_out]
         assert cuts == [cuts[0]] * len(laid_out), max_bytes

@@ -108,7 +108,7 @@ def odd(content_type: str) -> st.SearchStrategy[list[dict[str, Any]]]:
 @pytest.mark.slow
 @pytest.mark.parametrize("content_type", RECORDS)
 @given(data=st.data())
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 def test_against_the_plain_decoders(content_type: str, data: st.DataObject) -> None:
     records = data.draw(odd(content_type))
     lines = [json.dumps(record).encode() for record in records]

@@ -50,7 +50,7 @@ def judge(record: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.slow
 @given(several(st.one_of(odd_inside(EVE_MODBUS), odd_inside(EVE_DNP3), st.just(EVE), st.just({"event_type": "dns"}))))
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_suricata_json(records: list[dict[str, Any]]) -> None:
     lines = [json.dumps(record).encode() for record in records]
     agree([oracle.parse_json(line) for line in lines], decode(lines, SURICATA_JSON), judge)
@@ -72,7 +72,7 @@ def test_suricata_json(records: list[dict[str, Any]]) -> None:
     st.lists(st.sampled_from(["need_time", "object_unknown", "config_corrupt", "a\\", "no_func_code_support", ""])),
     st.sampled_from([None, (",", ":"), (" , ", " : ")]),
 )
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_objects_of_dnp3(
     objects: list[dict[str, Any]], indications: list[str], separators: tuple[str, str] | None
 ) -> None:

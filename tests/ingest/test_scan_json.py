@@ -98,7 +98,7 @@ def damaged(draw: st.DrawFn) -> list[bytes]:
 
 
 @given(damaged())
-@settings(max_examples=examples(200), deadline=None)
+@settings(max_examples=examples(75), deadline=None)
 def test_each_record_is_judged_by_itself(lines: list[bytes]) -> None:
     together = cells_of(lines)
     assert together == [cells_of([line])[0] for line in lines]

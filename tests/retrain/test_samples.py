@@ -236,16 +236,23 @@ class Died(Exception):
     """Stands in for SIGKILL."""
 
 
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> int:
+    """Fewer files are merged than in folders: each one costs several requests."""
+    monkeypatch.setattr(samples, "MERGE_AT_FILES", 6)
+    return samples.MERGE_AT_FILES
+
+
 @pytest.mark.slow
-def test_in_a_bucket_samples_are_written_merged_trimmed_and_read(bucket: str) -> None:
-    for number in range(samples.MERGE_AT_FILES):
+def test_in_a_bucket_samples_are_written_merged_trimmed_and_read(bucket: str, few: int) -> None:
+    for number in range(few):
         rows = scored(range(number * 2, number * 2 + 3))
         name = SampleRange(0, number, number, "h").name
         assert samples.write(bucket, [rows], SampleRange(0, number, number, "h")) == name
     before = samples.read(bucket, "h")
-    assert before.column("raw_offset").to_pylist() == list(range(2 * samples.MERGE_AT_FILES + 1))
+    assert before.column("raw_offset").to_pylist() == list(range(2 * few + 1))
     newest_s = samples.files(bucket)[-1].written_s
-    assert samples.merge(bucket) == samples.MERGE_AT_FILES
+    assert samples.merge(bucket) == few
     [merged] = samples.files(bucket)
     assert (merged.written_s, merged.rows, merged.feature_hash) == (newest_s, before.num_rows, "h")
     assert samples.read(bucket, "h").equals(before)
@@ -259,9 +266,9 @@ def test_in_a_bucket_samples_are_written_merged_trimmed_and_read(bucket: str) ->
 @pytest.mark.slow
 @pytest.mark.parametrize("step", ["replace", "delete"])
 def test_in_a_bucket_a_merge_that_is_killed_loses_nothing(
-    bucket: str, monkeypatch: pytest.MonkeyPatch, step: str
+    bucket: str, few: int, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    many_files(bucket)
+    many_files(bucket, few)
     before = samples.read(bucket, "h")
 
     def die(*_args: object) -> None:
@@ -278,8 +285,10 @@ def test_in_a_bucket_a_merge_that_is_killed_loses_nothing(
 
 
 @pytest.mark.slow
-def test_in_a_bucket_samples_are_read_whole_while_they_are_merged(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    many_files(bucket)
+def test_in_a_bucket_samples_are_read_whole_while_they_are_merged(
+    bucket: str, few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many_files(bucket, few)
     before = samples.read(bucket, "h")
     open_, opened = ObjectStore.open, [0]
 

@@ -75,7 +75,7 @@ def test_odd_ends_become_usual_like_any(ends: dict[str, Any], rest: dict[str, An
     columns, _, _ = whole = lived(rows)
     assert columns[len(rows) - 1][PHASE] == Phase.ANCHORED
     assert {columns[number][EVIDENCE] for number in range(len(rows) - 40, len(rows))} == {0}
-    assert lived(rows, range(0, len(rows), 7), saved=True) == whole
+    assert lived(rows, range(0, len(rows), 31), saved=True) == whole
 
 
 def test_a_sensor_whose_flows_have_no_addresses_is_restored() -> None:

@@ -55,12 +55,22 @@ def trial(case: Case) -> list[dict[str, Any]]:
     ]
 
 
+def rules_of(alarm: str) -> dict[str, Any]:
+    """The alarm and what is recorded for alarms: to evaluate all the others beside it takes ten times as long."""
+    groups = []
+    for group in rules()["groups"]:
+        kept = [rule for rule in group["rules"] if rule.get("alert", alarm) == alarm]
+        groups += [{**group, "rules": kept}] if kept else []
+    return {"groups": groups}
+
+
 @needs_promtool
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.alarm)
 def test_it_fires_when_it_should_and_not_before(case: Case, tmp_path: Path) -> None:
-    file = tmp_path / "trial.yaml"
+    file, alone = tmp_path / "trial.yaml", tmp_path / "rules.yaml"
+    alone.write_text(yaml.safe_dump(rules_of(case.alarm)), "utf-8")
     file.write_text(
-        yaml.safe_dump({"rule_files": [str(RULES)], "evaluation_interval": case.interval, "tests": trial(case)}),
+        yaml.safe_dump({"rule_files": [str(alone)], "evaluation_interval": case.interval, "tests": trial(case)}),
         "utf-8",
     )
     promtool("test", "rules", str(file))

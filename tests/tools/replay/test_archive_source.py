@@ -33,6 +33,21 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Outcome]:
     return settings, archived(settings, raw_log())
 
 
+@pytest.fixture(scope="module")
+def whole(plant: tuple[Settings, Outcome], tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, dict[str, Any]]:
+    """A replay of all of it, "whole", which tests compare with and leave as it is; and its report."""
+    settings = plant[0].model_copy(update={"replay_uri": tmp_path_factory.mktemp("whole")})
+    return settings, runs.run(settings, Request("whole", ARCHIVE))
+
+
+@pytest.fixture
+def beside(whole: tuple[Settings, dict[str, Any]], tmp_path: Path) -> tuple[Settings, dict[str, Any]]:
+    """A copy of that replay, beside which a test has its own."""
+    settings, report = whole
+    shutil.copytree(settings.replay_uri, tmp_path, dirs_exist_ok=True)
+    return settings.model_copy(update={"replay_uri": tmp_path}), report
+
+
 @pytest.fixture
 def fresh(plant: tuple[Settings, Outcome], tmp_path: Path) -> Settings:
     """The same archive, with replays of the test's own."""
@@ -60,42 +75,53 @@ def test_the_plant_is_worth_replaying(plant: tuple[Settings, Outcome]) -> None:
     assert len(reference_run.final_alerts(outcome.alerts)) >= 2
 
 
-def test_features_scores_and_incidents_are_the_live_ones(fresh: Settings, plant: tuple[Settings, Outcome]) -> None:
-    report = runs.run(fresh, Request("r", ARCHIVE))
-    with connect(fresh.archive_uri) as archive:
+def test_features_scores_and_incidents_are_the_live_ones(
+    whole: tuple[Settings, dict[str, Any]], plant: tuple[Settings, Outcome]
+) -> None:
+    settings, report = whole
+    with connect(settings.archive_uri) as archive:
         live = archive.sql(
             "SELECT * FROM flows UNION ALL SELECT * FROM late ORDER BY raw_partition, raw_offset, raw_index"
         ).to_arrow_table()
-    replayed = rows_of(fresh.replay_uri / "r")
+    replayed = rows_of(settings.replay_uri / "whole")
     assert report["rows"] == len(live) == len(replayed)
     plain = ("features", "score", "class", "novelty", "p_value", "suspect", "model", "late_by_us", "record_id")
     assert len(set(live.column("phase").to_pylist())) >= 3, "sensors learn and are anchored"
     for name in (*plain, *COLUMNS):
         assert replayed.column(name).to_pylist() == live.column(name).to_pylist(), name
     expected = reference_run.final_alerts(plant[1].alerts)
-    assert incidents_in(fresh.replay_uri / "r") == {
+    assert incidents_in(settings.replay_uri / "whole") == {
         uid: content for uid, event in expected.items() if not is_notice(content := reference_run.content(event))
     }
 
 
-def test_the_cuts_of_the_archive_do_not_matter(fresh: Settings, tmp_path: Path) -> None:
-    first = runs.run(fresh, Request("a", ARCHIVE))
+def test_the_cuts_of_the_archive_do_not_matter(whole: tuple[Settings, dict[str, Any]], tmp_path: Path) -> None:
+    settings, first = whole
     other = settings_in(tmp_path / "other", archive_rows_per_file=90, flows_rows=33)
     archived(other, raw_log(), cut=41)
     second = runs.run(other, Request("b", ARCHIVE))
     assert first["rows"] == second["rows"]
-    assert rows_of(fresh.replay_uri / "a").equals(rows_of(other.replay_uri / "b"))
-    assert incidents_in(fresh.replay_uri / "a") == incidents_in(other.replay_uri / "b")
+    assert rows_of(settings.replay_uri / "whole").equals(rows_of(other.replay_uri / "b"))
+    assert incidents_in(settings.replay_uri / "whole") == incidents_in(other.replay_uri / "b")
+
+
+@pytest.fixture(scope="module")
+def in_chunks(plant: tuple[Settings, Outcome], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The report of a replay with small files that nobody killed."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(parts, "CHUNK_ROWS", 400)
+        patched.setattr(parts, "BATCH_ROWS", 100)
+        settings = plant[0].model_copy(update={"replay_uri": tmp_path_factory.mktemp("chunks")})
+        return runs.run(settings, Request("whole", ARCHIVE))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dies_after", [1, 5, 9])
 def test_killed_anywhere_it_ends_with_the_same_bytes(
-    fresh: Settings, monkeypatch: pytest.MonkeyPatch, dies_after: int
+    fresh: Settings, in_chunks: dict[str, Any], monkeypatch: pytest.MonkeyPatch, dies_after: int
 ) -> None:
     monkeypatch.setattr(parts, "CHUNK_ROWS", 400)
     monkeypatch.setattr(parts, "BATCH_ROWS", 100)
-    whole = runs.run(fresh, Request("whole", ARCHIVE))
     true_write, left = parts._write, [dies_after]
 
     def write(path: Path, data: bytes) -> str:
@@ -110,12 +136,12 @@ def test_killed_anywhere_it_ends_with_the_same_bytes(
     monkeypatch.setattr(parts, "_write", true_write)
     again = runs.run(fresh, Request("killed", ARCHIVE))
     assert {name: again[name] for name in ("rows", "rows_sha256", "incidents_sha256", "taken")} == {
-        name: whole[name] for name in ("rows", "rows_sha256", "incidents_sha256", "taken")
+        name: in_chunks[name] for name in ("rows", "rows_sha256", "incidents_sha256", "taken")
     }
 
 
-def test_only_what_was_asked_for_comes_out(fresh: Settings) -> None:
-    whole, middle_us = runs.run(fresh, Request("whole", ARCHIVE)), START_US + 30_000_000
+def test_only_what_was_asked_for_comes_out(beside: tuple[Settings, dict[str, Any]]) -> None:
+    (fresh, whole), middle_us = beside, START_US + 30_000_000
     early = runs.run(fresh, Request("early", ARCHIVE, to_us=middle_us))
     late = runs.run(fresh, Request("late", ARCHIVE, from_us=middle_us, features=False))
     assert early["rows"] + late["rows"] == whole["rows"]
@@ -127,9 +153,8 @@ def test_only_what_was_asked_for_comes_out(fresh: Settings) -> None:
     assert "features" not in pq.read_schema(next((fresh.replay_uri / "late" / "rows").glob("*.parquet"))).names
 
 
-def test_a_replay_equals_what_is_live(fresh: Settings) -> None:
-    runs.run(fresh, Request("r", ARCHIVE))
-    result = compare(fresh, LIVE, "r")
+def test_a_replay_equals_what_is_live(whole: tuple[Settings, dict[str, Any]]) -> None:
+    result = compare(whole[0], LIVE, "whole")
     assert result["flows"]["same_score"] == result["flows"]["both"] == result["first"]["rows"]
     counted = {name: result["incidents"][name] for name in ("changed", "gained", "lost")}
     assert counted == {"changed": 0, "gained": 0, "lost": 0}
@@ -144,24 +169,23 @@ def test_of_the_archive_no_more_is_compared_than_the_other_was_asked_for(fresh: 
     assert counted == {"changed": 0, "gained": 0, "lost": 0}
 
 
-def test_labels_give_precision_and_recall(fresh: Settings, tmp_path: Path) -> None:
-    runs.run(fresh, Request("r", ARCHIVE))
-    rows = rows_of(fresh.replay_uri / "r")
+def test_labels_give_precision_and_recall(whole: tuple[Settings, dict[str, Any]], tmp_path: Path) -> None:
+    settings = whole[0]
+    rows = rows_of(settings.replay_uri / "whole")
     # Were every suspect an attack and nothing else, both would be one.
     labels = tmp_path / "labels.csv"
     columns = (rows.column(name).to_pylist() for name in ("site", "sensor", "source_record", "suspect"))
     lines = [f"{a},{b},{c},{'scan' if d else 'Normal'}" for a, b, c, d in zip(*columns, strict=True) if c is not None]
     labels.write_text("site,sensor,source_record,label\n" + "\n".join(lines) + "\n")
-    result = compare(fresh, LIVE, "r", [labels])["second"]
+    result = compare(settings, LIVE, "whole", [labels])["second"]
     if lines:
         assert (result["precision"], result["recall"], result["false_rate"]) == (1.0, 1.0, 0.0)
     else:
         assert "recall" not in result
 
 
-def test_the_page_holds_no_markup_of_a_sensor(fresh: Settings) -> None:
-    runs.run(fresh, Request("r", ARCHIVE))
-    document = compare(fresh, LIVE, "r")
+def test_the_page_holds_no_markup_of_a_sensor(whole: tuple[Settings, dict[str, Any]]) -> None:
+    document = compare(whole[0], LIVE, "whole")
     document["first"]["name"] = "<script>alert(1)</script>"
     document["incidents"]["listed"] = [
         {
@@ -213,13 +237,13 @@ def test_rates_are_of_what_was_done_now() -> None:
     assert runs._now(request, checkpoints, dict(enumerate(checkpoints))) == (0, 0)
 
 
-def test_a_name_stands_for_one_replay(fresh: Settings) -> None:
-    first = runs.run(fresh, Request("r", ARCHIVE))
-    assert runs.run(fresh, Request("r", ARCHIVE)) == first
+def test_a_name_stands_for_one_replay(beside: tuple[Settings, dict[str, Any]]) -> None:
+    fresh, first = beside
+    assert runs.run(fresh, Request("whole", ARCHIVE)) == first
     with pytest.raises(Usage, match="something else"):
-        runs.run(fresh, Request("r", ARCHIVE, to_us=5))
-    with runs._alone(fresh.replay_uri / "r"), pytest.raises(Failed, match="at work"):
-        runs.run(fresh, Request("r", ARCHIVE))
+        runs.run(fresh, Request("whole", ARCHIVE, to_us=5))
+    with runs._alone(fresh.replay_uri / "whole"), pytest.raises(Failed, match="at work"):
+        runs.run(fresh, Request("whole", ARCHIVE))
 
 
 @pytest.mark.parametrize("name", ["", "live", "../x", "a/b", "x" * 65, "ä"])
