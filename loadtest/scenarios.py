@@ -6,7 +6,7 @@ sensor, cycle and slot alone, so the same record comes out whatever is asked for
 the same with and without the attack.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -17,7 +17,6 @@ CYCLE_US = 60_000_000
 ATTACK_FROM_US, ATTACK_TO_US = 40_000_000, 59_000_000
 LATEST_US = 30_000_000
 """No delay is longer; a record that would be sent in the next cycle is sent on time."""
-ATTACKS = ("none", "scan", "flood")
 SPOOFED = 1 << 30  # spoofed senders come from 64.0.0.0/2
 _TCP, _UDP = (PROTOCOLS.index(name) for name in ("tcp", "udp"))
 _SF, _S0, _REJ, _RSTO = (STATES.index(name) for name in ("SF", "S0", "REJ", "RSTO"))
@@ -126,11 +125,6 @@ def _slots(scenario: Scenario, seed: int) -> _Slots:
 def cycle_records(scenario: Scenario, seed: int = 0) -> int:
     """How many records a sensor has in one cycle."""
     return len(_slots(scenario, seed).at_us)
-
-
-def without_attack(scenario: Scenario) -> Scenario:
-    """The same plant, left in peace."""
-    return replace(scenario, attack="none", attack_records=0)
 
 
 def records(scenario: Scenario, seed: int, sensor: int, first: int, count: int, start_us: int) -> Flows:

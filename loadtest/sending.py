@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from confluent_kafka import KafkaError, Message, Producer
 
 from loadtest.conn_json import CONTENT_TYPE, Lines, conn_json
@@ -218,11 +217,3 @@ def produce(producer: Producer, topic: str, value: bytes, key: str, headers: Hea
             return
         except BufferError:
             producer.poll(NAP_S)
-
-
-def sensor_shares(load: Load) -> dict[str, int]:
-    """How many records each sensor sends, by key."""
-    names = load.scenario.sensor_names
-    each = np.full(len(names), load.records // len(names))
-    each[: load.records % len(names)] += 1
-    return {f"{site}/{sensor}": int(count) for (site, sensor), count in zip(names, each, strict=True)}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from loadtest.conn_json import Ints
 
 MAX_US = 3_600_000_000
-_SUB_BUCKETS, _HALF, _HALF_BITS = 2_048, 1_024, 10
+_HALF, _HALF_BITS = 1_024, 10
 _BUCKETS = 22  # 2,048 << 21 is beyond MAX_US
 SHOWN = (50.0, 90.0, 95.0, 99.0, 99.9)
 

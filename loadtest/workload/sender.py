@@ -43,7 +43,6 @@ class SentLoad:
     bytes: int = 0
     started_us: int = 0
     ended_us: int = 0
-    flushed_us: int = 0
     finished: bool = False
     refused: str = ""
     last: dict[int, int] = field(default_factory=dict)
@@ -182,7 +181,6 @@ def run_load(
             mark: Headers = [("content-type", END_OF_SOURCE.encode()), *names]
             produce(producer, topic, b"", site_sensor, mark)
     flush(producer, deliveries, progress)
-    sent.flushed_us = _now_us()
     sent.records, sent.messages, sent.refused = deliveries.records, deliveries.messages, deliveries.refused
     sent.finished = sent.finished and not sent.refused
     return sent

@@ -190,7 +190,7 @@ def _seed_figures(case: Case, config: IganConfig) -> dict[str, dict[str, Any]]:
         base = kinds[variant.gan_kind]
         figures = _figures(case, Forward(assemble(base, variant, deterministic(variant)).arrays()))
         if variant.augmentation == "gan" and variant.sample_filter:
-            figures["filled"] = _filled(base, variant, case)
+            figures["filled"] = _filled(base, variant)
         of[name] = figures
     return of
 
@@ -217,7 +217,7 @@ def _figures(case: Case, forward: Forward) -> dict[str, Any]:
     return {**figures, "macro_f1": macro_f1, "rare_recall": _mean(list(recall.values())), "recall": recall}
 
 
-def _filled(base: Foundation, config: IganConfig, case: Case) -> dict[str, float]:
+def _filled(base: Foundation, config: IganConfig) -> dict[str, float]:
     """Share of the rows wanted for each class that the sample filter let through."""
     wanted = class_filter(base.y, config)
     random = torch.Generator().manual_seed(config.seed)

@@ -44,11 +44,6 @@ class Ends:
         """Whether there were more of them than are retained."""
         return self.more_targets or (self.undirected and self.more_sources)
 
-    @property
-    def main_other(self) -> str:
-        """The address of `others` with most flows."""
-        return most(self.others)
-
 
 def most(counts: Mapping[str, int]) -> str:
     """The name with the highest count; of equally many, the first in the alphabet."""

@@ -12,7 +12,6 @@ from pipeline.runtime.hashing import GOLDEN, mix64
 from pipeline.runtime.wire.batches import matrix
 
 SAMPLE_ROWS = 64
-LARGEST = float(np.finfo(np.float32).max)
 
 Matrix = npt.NDArray[np.float32]
 

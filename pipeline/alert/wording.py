@@ -34,13 +34,6 @@ def listed(parts: list[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
-def many(count: int, more: bool, single_name: str, noun: str) -> str:
-    """A single thing by name, or how many there are: `23 addresses`, `256 or more addresses`."""
-    if count == 1 and not more:
-        return single_name
-    return counted(count, more, noun)
-
-
 def duration(span_us: float) -> str:
     """A span of time in the unit that suits it: `4.2 s`, `3 min 20 s`, `1 h 5 min`."""
     if abs(span_us) < 1_000:

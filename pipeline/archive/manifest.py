@@ -18,7 +18,6 @@ import orjson
 from pipeline.archive import paths
 from pipeline.archive.paths import Position
 from pipeline.errors import RefusedState
-from pipeline.runtime.storage.location import StorageLike, open_storage
 from pipeline.runtime.storage.storage import Storage
 
 FORMAT, FORMAT_OF_SWAPS = 1, 2
@@ -112,14 +111,6 @@ class Manifest:
 
 Link = tuple[Manifest, str]
 """A manifest, and its SHA-256."""
-
-
-@dataclass(frozen=True, slots=True)
-class Chain:
-    """A partition's manifests, checked, and the hash of the last one."""
-
-    manifests: tuple[Manifest, ...]
-    head: str
 
 
 def decode(data: bytes, where: str) -> Manifest:
@@ -244,13 +235,6 @@ def collect(links: Iterable[Link], into: list[Link]) -> None:
         if into and into[-1][0].open:
             into[-1] = replace(into[-1][0], open=()), into[-1][1]
         into.append(link)
-
-
-def read_chain(archive: StorageLike, partition: int) -> Chain:
-    """A partition's whole chain, manifest by manifest; empty where nothing was written yet."""
-    links: list[Link] = []
-    collect(read_links(open_storage(archive), partition), links)
-    return Chain(tuple(manifest for manifest, _ in links), links[-1][1] if links else NO_MANIFEST)
 
 
 def append(archive: Storage, manifest: Manifest) -> str | None:

@@ -42,7 +42,7 @@ _FLOW = {
     "is_other_l2": "another EtherType without IP",
     "has_ports": "destination port known",
     "to_system_port": "destination port < 1024",
-    "to_ics_port": "destination port in flow_features.ICS_PORTS",
+    "to_ics_port": "destination port in services.INDUSTRIAL_PORTS",
     "syn_packets": "fwd + rev",
     "rst_packets": "fwd + rev",
     "fin_packets": "fwd + rev",

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.contracts.services import INDUSTRIAL_PORTS, IS_INDUSTRIAL
+from pipeline.contracts.services import IS_INDUSTRIAL
 from pipeline.featurize.addresses import BROADCAST, MULTICAST, UNSPECIFIED
 from pipeline.featurize.compiled import compiled
 from pipeline.featurize.rows import (
@@ -18,7 +18,6 @@ from pipeline.featurize.rows import (
     Rows,
 )
 
-ICS_PORTS = np.array(INDUSTRIAL_PORTS, np.int64)
 _NO_IP = 0x10000
 _ARP = _NO_IP + ETHERTYPE_ARP
 SHORTEST_US = 1_000.0

@@ -22,9 +22,9 @@ from pipeline.featurize.baseline.saved import baseline_in, baseline_out
 from pipeline.featurize.baseline.sensor_baseline import no_baseline
 from pipeline.featurize.computations import COMPUTATIONS
 from pipeline.featurize.feature_set import FEATURE_SET, FeatureSet
-from pipeline.featurize.ordering.buffer import NO_FLOWS, Waiting
+from pipeline.featurize.ordering.buffer import Waiting
 from pipeline.featurize.ordering.clocks import NO_WATERMARK, Clock
-from pipeline.featurize.sensor import BOUNDS, SensorState, advance
+from pipeline.featurize.sensor import BOUNDS, SensorState
 from pipeline.featurize.windows.bounded_tables import Bounds
 from pipeline.featurize.windows.calendars import ORDINARY
 from pipeline.featurize.windows.saved import Arrays, Numbers, windows_in, windows_out
@@ -178,9 +178,3 @@ def _batch_in(stream: Array) -> pa.RecordBatch:
     if not batch.schema.equals(arrow_schema("flow")):
         raise ValueError("waiting flows with other columns")
     return batch
-
-
-def compile_ahead(feature_set: FeatureSet = FEATURE_SET) -> None:
-    """Compile all that a feature set needs, if it is not yet: some fifteen seconds, cached beside the sources."""
-    state, _ = advance(SensorState.empty(feature_set), NO_FLOWS, False, 0, max_waiting=-1)
-    restore(snapshot(state), feature_set=feature_set)

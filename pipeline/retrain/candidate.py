@@ -156,21 +156,15 @@ def has_seen(model: Model, labelled: Labelled) -> bool:
     return any(entry.get("sha256") == labelled.digest for entry in model.document["data"])
 
 
-def hold_out(rows: Rows, share: float = HELD_OUT_SHARE, embargo_us: int = EMBARGO_US) -> tuple[Rows, Rows]:
-    """Split in time: rows to train on, and the newest `share` of the rows, which end an embargo after the others."""
-    learn, held_out = _sides(rows.end_ts_us, share, embargo_us)
-    return rows.take(learn), rows.take(held_out)
+def split_in_time(end_ts_us: npt.NDArray[np.int64]) -> tuple[Mask, Mask]:
+    """(n,) rows to train on and rows to hold out: the newest, which end an embargo after the others."""
+    border_us = border_us_of(end_ts_us) if len(end_ts_us) else 0.0
+    return end_ts_us < border_us - EMBARGO_US, end_ts_us >= border_us
 
 
-def _sides(end_ts_us: npt.NDArray[np.int64], share: float, embargo_us: int) -> tuple[Mask, Mask]:
-    """(n,) rows to train on and rows to hold out."""
-    border_us = border_us_of(end_ts_us, share) if len(end_ts_us) else 0.0
-    return end_ts_us < border_us - embargo_us, end_ts_us >= border_us
-
-
-def border_us_of(end_ts_us: npt.NDArray[np.int64], share: float = HELD_OUT_SHARE) -> float:
-    """The event time from which on rows (n,), n > 0, are held out: the newest `share` of them."""
-    return float(np.quantile(end_ts_us, 1 - share))
+def border_us_of(end_ts_us: npt.NDArray[np.int64]) -> float:
+    """The event time from which on rows (n,), n > 0, are held out: the newest HELD_OUT_SHARE of them."""
+    return float(np.quantile(end_ts_us, 1 - HELD_OUT_SHARE))
 
 
 def assess(model: Model, rows: Rows, device: str) -> Figures:
@@ -213,7 +207,7 @@ def make(
 
     Failed, or RefusedState, where the rows are too few to train on.
     """
-    to_learn, newest = _sides(labelled.rows.end_ts_us, HELD_OUT_SHARE, EMBARGO_US)
+    to_learn, newest = split_in_time(labelled.rows.end_ts_us)
     to_learn &= labelled.counts > 0
     learn, held_out = labelled.rows.take(to_learn), labelled.rows.take(newest)
     if len(learn) == 0:

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.alert.endpoints import evidence, further_pairs
+from pipeline.alert.ends import most
 from pipeline.alert.features import SAMPLE_ROWS
 from pipeline.alert.incident import Incident, as_document, of_document
 from pipeline.alert.message import message
@@ -44,7 +45,7 @@ def test_it_knows_who_did_what_when_and_how_often() -> None:
     assert incident.end_ts_us == START_US + 9 * SECOND
     assert incident.main_class == "portscan"
     assert incident.ends.actor == "198.18.134.11"
-    assert incident.ends.main_other == "198.18.134.15"
+    assert most(incident.ends.others) == "198.18.134.15"
     assert incident.positions == [[0, 0, 0, 0], [0, 1, 0, 1], [0, 2, 0, 2], [0, 0, 0, None]]
     assert round(incident.lowest_p_value, 6) == 0.0001
     assert [(talk.dst_addr, talk.flows) for talk in incident.talks.values()] == [

@@ -12,7 +12,7 @@ from pipeline.alert.explain import read_baseline
 from pipeline.alert.incidents import incidents_of
 from pipeline.alert.manifests import Manifests, shipped_folder
 from pipeline.alert.techniques import read_meanings, shipped
-from pipeline.alert.wording import duration, many, measured, printable_name, usual
+from pipeline.alert.wording import counted, duration, measured, printable_name, usual
 from pipeline.contracts.baseline import Evidence
 from pipeline.errors import Misconfigured, RefusedState
 from pipeline.tools.alerts.reading import Seen
@@ -59,8 +59,7 @@ def test_ranges_are_said_once() -> None:
     assert usual(0, 0, "flag") == "no"
     assert usual(0, 1, "flag") == "yes or no"
     assert usual(1000, 2_000_000, "us") == "1 ms to 2.0 s"
-    assert many(1, False, "it", "things") == "it"
-    assert many(256, True, "it", "things") == "256 or more things"
+    assert counted(256, True, "things") == "256 or more things"
     assert duration(-5) == "-5 µs"
 
 

@@ -25,6 +25,7 @@ from pipeline.errors import RefusedState
 from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.storage.object_store import ObjectStore
 from pipeline.runtime.storage.storage import Storage
+from tests.archive.chains import read_chain
 from tests.archive.plant import Wire, feed, random_log, wire
 from tests.runtime.storage.bucket import bucket, endpoint
 
@@ -97,7 +98,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.mark.slow
 def test_a_start_reads_a_bounded_number_of_manifests(grown: Path, reads: list[str]) -> None:
-    length = len(manifest.read_chain(grown, 0).manifests)
+    length = len(read_chain(grown, 0).manifests)
     assert length > 5 * EVERY
     for ask in (
         lambda: owner(grown),
@@ -125,7 +126,7 @@ def test_in_a_bucket_a_start_reads_and_lists_a_bounded_number(
             listed.append(name)
             yield name
 
-    assert len(manifest.read_chain(bucket, 0).manifests) > 3 * EVERY
+    assert len(read_chain(bucket, 0).manifests) > 3 * EVERY
     monkeypatch.setattr(ObjectStore, "names", counted)
     reads.clear()
     owner(bucket)
@@ -134,7 +135,7 @@ def test_in_a_bucket_a_start_reads_and_lists_a_bounded_number(
 
 
 def test_readers_learn_the_same_with_and_without(grown: Path) -> None:
-    whole = manifest.read_chain(grown, 0).manifests
+    whole = read_chain(grown, 0).manifests
     with_it = visible(grown)
     assert without_open(snapshot.read(grown)[0].manifests) == without_open(whole)
     hashes = [digest for _, digest in checkpoint.links(open_storage(grown), 0)]
@@ -154,7 +155,7 @@ def test_an_archive_of_a_version_before_gets_one_at_the_first_start(grown: Path)
     shutil.rmtree(grown / "_checkpoints")
     owner(grown)
     [made] = checkpoints(grown)
-    claim = len(manifest.read_chain(grown, 0).manifests) - 1
+    claim = len(read_chain(grown, 0).manifests) - 1
     assert made.name == paths.checkpoint(0, claim - 1).rpartition("/")[2]
 
 
@@ -277,7 +278,7 @@ def test_a_break_behind_the_checkpoint_is_refused_one_before_it_by_verify(grown:
     assert snapshot.read(grown)[0].problem is None
     assert any("a manifest was lost" in problem for problem in verify(grown, None)["problems"])
     early.write_bytes(content)
-    while len(manifest.read_chain(grown, 0).manifests) < int(checkpoints(grown)[-1].stem) + 4:
+    while len(read_chain(grown, 0).manifests) < int(checkpoints(grown)[-1].stem) + 4:
         owner(grown)
     late = grown / paths.manifest(0, int(checkpoints(grown)[-1].stem) + 1)
     late.write_bytes(late.read_bytes().replace(b'"writer": "w ', b'"writer": "x '))
@@ -355,7 +356,7 @@ def test_two_at_once_in_a_bucket(bucket: str) -> None:
             passed.append(checkpoint.extend(second, 0))
 
     passed.append(checkpoint.extend(first, 0, meanwhile))
-    assert passed[0] == passed[1] == len(manifest.read_chain(bucket, 0).manifests)
+    assert passed[0] == passed[1] == len(read_chain(bucket, 0).manifests)
     assert len(checkpoint.names(first, 0)) == 1
     assert verify(bucket, None)["problems"] == []
 
@@ -365,7 +366,7 @@ def test_compaction_and_retention_make_one_too(grown: Path) -> None:
     before = checkpoints(grown)[-1].name
     compact(grown, 1, AT_ONCE, newest=True)
     retain(grown, "2100-01-01", TABLES, AT_ONCE)
-    length = len(manifest.read_chain(grown, 0).manifests)
+    length = len(read_chain(grown, 0).manifests)
     assert length - int(checkpoints(grown)[-1].stem) <= 2 * EVERY
     assert checkpoints(grown)[-1].name >= before
     assert verify(grown, None)["problems"] == []

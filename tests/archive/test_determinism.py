@@ -14,7 +14,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.archive import manifest as chain
 from pipeline.archive import parquet, snapshot
 from pipeline.archive.pairing import read_scored
 from pipeline.archive.partition import PartitionArchive
@@ -25,6 +24,7 @@ from pipeline.archive.upkeep.verify import account, verify
 from pipeline.contracts.envelope import ScoredFacts
 from pipeline.runtime.storage.location import open_storage
 from pipeline.runtime.wire import messages
+from tests.archive.chains import read_chain
 from tests.archive.plant import MEMORY, Wire, feed, positions, random_log, scored_batch, wire
 from tests.contracts.facts import at, scored_facts
 from tests.examples import examples
@@ -140,7 +140,7 @@ def test_an_evicted_sensors_files_close_and_it_is_no_end_of_its_source(tmp_path:
         archive = PartitionArchive(tmp_path / name, 0, LIMITS, "w")
         feed(archive, Wire([messages.write(batch, stated)], []), Random(1))
         archive.commit()
-        manifests = chain.read_chain(archive.archive, 0).manifests
+        manifests = read_chain(archive.archive, 0).manifests
         written.append([(file.path, file.sha256) for manifest in manifests for file in manifest.files])
         assert any(manifest.marks for manifest in manifests) is (name == "ended")
     assert written[0] == written[1] != []

@@ -18,6 +18,7 @@ from pipeline.archive.streams import Limits
 from pipeline.archive.upkeep.diff import compare
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import Failed, RefusedState, Usage
+from tests.archive.chains import read_chain
 from tests.archive.plant import Wire, feed, random_log, wire
 from tests.contracts.facts import at
 
@@ -136,7 +137,7 @@ def test_many_writers_starting_at_once_each_get_a_number(tmp_path: Path) -> None
                 os._exit(code)
         children.append(pid)
     assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 4
-    assert [link.number for link in manifest.read_chain(tmp_path, 0).manifests] == list(range(20))
+    assert [link.number for link in read_chain(tmp_path, 0).manifests] == list(range(20))
 
 
 @pytest.mark.slow
@@ -151,7 +152,7 @@ def test_a_full_disk_is_reported_clearly_and_loses_nothing(tmp_path: Path, large
     feed(owner(tmp_path / "reference"), whole, Random(1))
     folder = tmp_path / "archive"
     feed(owner(folder), first(whole, 3), Random(1))
-    before, chain = account(folder), manifest.read_chain(folder, 0)
+    before, chain = account(folder), read_chain(folder, 0)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
     try:
@@ -160,7 +161,7 @@ def test_a_full_disk_is_reported_clearly_and_loses_nothing(tmp_path: Path, large
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert account(folder) == before
-    assert manifest.read_chain(folder, 0).manifests[-1].progress == chain.manifests[-1].progress
+    assert read_chain(folder, 0).manifests[-1].progress == chain.manifests[-1].progress
     feed(owner(folder), whole, Random(3))
     assert compare(tmp_path / "reference", folder)["ok"]
 
@@ -212,7 +213,7 @@ def test_changed_open_rows_are_refused(tmp_path: Path) -> None:
 def test_a_lost_file_shows_as_missing_records(tmp_path: Path) -> None:
     """Even where a manifest is forged to omit a file, the record counts do not agree."""
     feed(owner(tmp_path), topics(), Random(1))
-    manifests = manifest.read_chain(tmp_path, 0).manifests
+    manifests = read_chain(tmp_path, 0).manifests
     previous = manifest.NO_MANIFEST
     for path, link in zip(sorted(tmp_path.glob("_manifests/p0/*.json")), manifests, strict=True):
         forged = replace(link, previous=previous, files=link.files[1:])

@@ -19,6 +19,7 @@ from pipeline.archive.streams import HOUR_US, Limits
 from pipeline.archive.upkeep.verify import account, verify
 from pipeline.errors import BadData, RefusedState, SequenceGap
 from pipeline.tools.cli.archive import app
+from tests.archive.chains import read_chain
 from tests.archive.plant import T0_US, RawMessage, Record, feed, random_log, wire
 from tests.contracts.facts import at
 
@@ -128,7 +129,7 @@ def test_a_manifest_cannot_lead_out_of_the_archive(tmp_path: Path, path: str) ->
         within(path)
     log = random_log(Random(1), 10, (("s", "a"),))
     archive(tmp_path, log)
-    chain = manifest.read_chain(tmp_path, 0).manifests
+    chain = read_chain(tmp_path, 0).manifests
     at = next(number for number, link in enumerate(chain) if link.files)
     forged = replace(chain[at], files=(replace(chain[at].files[0], path=path),))
     (tmp_path / "_manifests" / "p0" / f"{at:010d}.json").write_bytes(forged.encode())

@@ -43,7 +43,8 @@ from pipeline.ingest.reasons import (
     TOO_BIG,
 )
 from pipeline.ingest.reasons import TOO_DEEP as TOO_DEEP_INDEX
-from pipeline.runtime.wire.batches import MAX_MESSAGE_BYTES, unpacked_bytes
+from pipeline.runtime.kafka.clients import MAX_MESSAGE_BYTES
+from pipeline.runtime.wire.batches import unpacked_bytes
 from pipeline.runtime.wire.framing import MAX_UNPACKED_BYTES
 from pipeline.runtime.wire.messages import write
 from tests.contracts.facts import flows_facts

@@ -28,12 +28,12 @@ from pipeline.featurize.baseline.sensor_baseline import Baseline, no_baseline
 from pipeline.featurize.feature_set import FEATURE_SET
 from pipeline.featurize.rows import rows_of
 from pipeline.featurize.sensor import SensorInput, SensorState, advance_sensors, featurize_file
-from pipeline.featurize.snapshot import compile_ahead
 from pipeline.runtime.wire.batches import matrix
 from pipeline.tools.offline.baselines.captures import Capture, plain, westermo
 from pipeline.tools.offline.baselines.replayed import clock_of
 from schemas.fields import arrow_schema, load
 from schemas.learning import Learning
+from tests.bench.ahead import compile_ahead
 from tests.featurize.baseline.plant import QUICK, busy, flood
 from tests.real_records import FOLDER
 

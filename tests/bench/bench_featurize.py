@@ -7,7 +7,8 @@ import pyarrow as pa
 import pytest
 
 from pipeline.featurize.sensor import SensorState, advance
-from pipeline.featurize.snapshot import compile_ahead, snapshot
+from pipeline.featurize.snapshot import snapshot
+from tests.bench.ahead import compile_ahead
 from tests.featurize.flows import batch
 
 ROWS = 65_536

@@ -16,7 +16,8 @@ import pyarrow as pa
 from pipeline.featurize.feature_set import FeatureSet
 from pipeline.featurize.feature_sets import named
 from pipeline.featurize.sensor import SensorState, advance
-from pipeline.featurize.snapshot import compile_ahead, restore, snapshot
+from pipeline.featurize.snapshot import restore, snapshot
+from tests.bench.ahead import compile_ahead
 from tests.featurize.flows import START_US, batch, matrix_of
 
 mpl.use("Agg")

@@ -13,8 +13,8 @@ import orjson
 
 from loadtest.scenarios import SCENARIOS, Scenario
 from pipeline.featurize.feature_set import FEATURE_SET
-from pipeline.featurize.snapshot import compile_ahead
 from tests.bench import figures
+from tests.bench.ahead import compile_ahead
 from tests.bench.bench_flow import Flow, Run, measure, place, show
 from tests.bench.bench_keys import by_hosts
 from tests.docs.tables import write_pages

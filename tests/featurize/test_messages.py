@@ -14,7 +14,7 @@ from pipeline.featurize.partition import PartitionState, advance_partition
 from pipeline.featurize.worker import Featurize
 from pipeline.ingest.scan.text import MAX_TEXT_BYTES
 from pipeline.runtime.faust.stage import Incoming
-from pipeline.runtime.kafka.topics import MAX_MESSAGE_BYTES
+from pipeline.runtime.kafka.clients import MAX_MESSAGE_BYTES
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.wire.batches import decode, matrix_column
 from pipeline.runtime.wire.messages import write

@@ -4,8 +4,8 @@ from collections import Counter
 from typing import Any
 
 from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
-from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.formats.registry import FORMATS
+from tests.ingest.files.one_source import read_records
 from tests.ingest.files.test_files import decoded
 from tests.ingest.records import decode
 from tests.ingest.test_against_oracle import agree

@@ -12,7 +12,7 @@ from pipeline.contracts.raw import ARGUS_CSV, CICFLOWMETER_CSV, NFDUMP_CSV
 from pipeline.errors import BadData
 from pipeline.ingest.decode import Decoded
 from pipeline.ingest.files.guess import guess
-from pipeline.ingest.files.reading import read_records, read_source
+from pipeline.ingest.files.reading import read_source
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.formats.registry import FORMATS
 from schemas.sources import source_of
@@ -27,6 +27,7 @@ from tests.ingest.csv_records import (
     NFDUMP_LONG,
     NFDUMP_SHORT,
 )
+from tests.ingest.files.one_source import read_records
 from tests.ingest.files.test_files import decoded, written
 from tests.ingest.records import ADDRESSES, NUMBERS, TEXTS, TIMES, Oracle, decode, odd_records, reasons
 from tests.ingest.test_against_oracle import agree

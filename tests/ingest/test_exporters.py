@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from pipeline.contracts.raw import DELIMITED, GOFLOW2_JSON, IPFIXCOL2_JSON, NFDUMP_JSON, PMACCT_JSON
 from pipeline.ingest.files.guess import guess
-from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.formats import exporter, nfdump_csv
 from pipeline.ingest.formats.registry import FORMATS
@@ -19,6 +18,7 @@ from schemas.sources import source_of
 from tests.examples import examples
 from tests.ingest import exporter_oracle, oracle
 from tests.ingest.exporter_records import GOFLOW2, IPFIXCOL2, NFDUMP, PMACCT
+from tests.ingest.files.one_source import read_records
 from tests.ingest.files.test_files import decoded, written
 from tests.ingest.records import (
     ADDRESSES,

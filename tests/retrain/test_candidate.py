@@ -131,7 +131,7 @@ def test_too_few_rows_to_train_on_are_refused(
 
 def test_the_newest_part_is_held_out_behind_an_embargo(table: pa.Table) -> None:
     rows = candidate.labelled_rows(table, labels_of(verdicts(range(SAMPLES)))).rows
-    learn, last_part = candidate.hold_out(rows)
+    learn, last_part = map(rows.take, candidate.split_in_time(rows.end_ts_us))
     assert rows.end_ts_us.min() > START_US
     assert last_part.end_ts_us.min() - learn.end_ts_us.max() > candidate.EMBARGO_US
     assert len(last_part) == 360

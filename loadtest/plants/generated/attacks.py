@@ -43,7 +43,7 @@ MIN_SLOT_US = 3 * MINUTE_US
 _APART_US = 10 * MINUTE_US
 
 
-def attacked(scene: Scene, traffic: Traffic, stages: Sequence[Stage]) -> Traffic:
+def attacked(traffic: Traffic, stages: Sequence[Stage]) -> Traffic:
     """The plant's traffic with the attacks of the stages."""
     added = []
     for stage in stages:

@@ -19,7 +19,7 @@ from loadtest.plants.generated.flows import IGMP, Flows, Traffic, plain
 from loadtest.plants.generated.scene import Scene
 from loadtest.plants.generated.site import CORE, WINDOWS_HOSTS, address_of
 
-ANYWHERE, ALL_HOSTS = 0xFFFFFFFF, 0xE0000001
+ALL_HOSTS = 0xE0000001
 _MDNS, _SSDP = 0xE00000FB, 0xEFFFFFFA
 # Networks in which Microsoft's update servers are; which server answers changes from day to day.
 UPDATE_NETWORKS = ((13 << 24) + (107 << 16), (20 << 24) + (72 << 16), (40 << 24) + (76 << 16), (52 << 24) + (184 << 16))

@@ -139,7 +139,7 @@ def plant_of(plan: Plan, done: Callable[[int], None] = _nothing) -> Plant:
         (plan.attacks, plan.attacks_window, False),
     ):
         stages += staged(scene, names, window, busy_windows(scene), early)
-    traffic = attacked(scene, traffic, stages)
+    traffic = attacked(traffic, stages)
     # A connection that still lasts is in no log.
     traffic = chosen(traffic, traffic.flows.end_us <= plan.calendar.end_us)
     done(4)

@@ -8,7 +8,7 @@ import csv
 import io
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -65,7 +65,8 @@ def epoch_us(seconds: str) -> int:
     return int(whole) * 1_000_000 + int(fraction.ljust(6, "0")[:6] or 0)
 
 
-def _write(sensor: str, path: Path, wanted: Callable[[dict[str, str]], bool]) -> int:
+def write_after_cut(sensor: str, path: Path) -> int:
+    """Write the records that start after the cut as CSV, labels included (sending strips them); their number."""
     count = 0
     with path.open("w", encoding="utf-8", newline="") as target:
         writer: csv.DictWriter[str] | None = None
@@ -73,20 +74,10 @@ def _write(sensor: str, path: Path, wanted: Callable[[dict[str, str]], bool]) ->
             if writer is None:
                 writer = csv.DictWriter(target, list(row))
                 writer.writeheader()
-            if wanted(row):
+            if epoch_us(row["start"]) >= CUT_US:
                 writer.writerow(row)
                 count += 1
     return count
-
-
-def write_after_cut(sensor: str, path: Path) -> int:
-    """Write the records that start after the cut as CSV, labels included (sending strips them); their number."""
-    return _write(sensor, path, lambda row: epoch_us(row["start"]) >= CUT_US)
-
-
-def write_before_cut(sensor: str, path: Path) -> int:
-    """Write the records that may train a model: those that end an embargo before the cut; their number."""
-    return _write(sensor, path, lambda row: epoch_us(row["end"]) < TRAIN_END_US)
 
 
 def labels(path: Path) -> list[str]:

@@ -47,7 +47,7 @@ def nines(values: Numbers) -> Numbers:
 
 def panels(title: str, labels: Sequence[str], ours: int | None, columns: Sequence[Panel], footer: str) -> Figure:
     """A row a label, a column a panel, in the order given from the top; row `ours` stands out."""
-    figure, axes = _frame(title, labels, ours, len(columns), footer)
+    figure, axes = _frame(title, labels, len(columns), footer)
     rows = np.arange(len(labels))
     colours = [OURS_COLOUR if row == ours else OTHER_COLOUR for row in rows]
     for ax, panel in zip(axes, columns, strict=True):
@@ -56,7 +56,7 @@ def panels(title: str, labels: Sequence[str], ours: int | None, columns: Sequenc
         high = _floats(panel.high) if panel.high else values
         to = nines if panel.scale == "nines" else np.asarray
         x, left, right = to(values), to(low), to(high)
-        start, end = _limits(ax, panel, np.concatenate([x, left, right]))
+        start, end = _limits(panel, np.concatenate([x, left, right]))
         if panel.points:
             ax.scatter(x, rows, c=colours, s=22, zorder=3)
         else:
@@ -91,7 +91,7 @@ def boxes(
     title: str, labels: Sequence[str], ours: int | None, columns: Sequence[tuple[str, Sequence[Numbers]]], footer: str
 ) -> Figure:
     """Boxplots on the scale of nines: median, quartiles, whiskers to 1.5 quartile distances, points beyond."""
-    figure, axes = _frame(title, labels, ours, len(columns), footer)
+    figure, axes = _frame(title, labels, len(columns), footer)
     rows = list(range(len(labels)))
     for ax, (name, values) in zip(axes, columns, strict=True):
         drawn = ax.boxplot(
@@ -116,7 +116,7 @@ def boxes(
     return figure
 
 
-def _frame(title: str, labels: Sequence[str], ours: int | None, columns: int, footer: str) -> tuple[Figure, list[Axes]]:
+def _frame(title: str, labels: Sequence[str], columns: int, footer: str) -> tuple[Figure, list[Axes]]:
     rows = 1 if columns <= MAX_COLUMNS else -(-columns // 5)
     across = -(-columns // rows)
     width = max(2.3 + 2.25 * across, 0.5 + 0.105 * len(title))
@@ -141,7 +141,7 @@ def _names(ax: Axes, labels: Sequence[str], ours: int | None) -> None:
     ax.tick_params(axis="y", length=0)
 
 
-def _limits(ax: Axes, panel: Panel, values: Numbers) -> tuple[float, float]:
+def _limits(panel: Panel, values: Numbers) -> tuple[float, float]:
     """The start of the bars, and an end of the axis that leaves room for the figures beside them."""
     finite = values[np.isfinite(values)]
     top = float(finite.max()) if len(finite) else 1.0

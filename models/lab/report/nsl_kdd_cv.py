@@ -49,7 +49,7 @@ def sections(fits: Fits) -> list[Section]:
             [_means(fits, order, spreads)],
             [*_bars(fits, order, spreads), _boxes(fits, order, test)],
         ),
-        *([_significance(fits, order, tests), _rates(fits, order, spreads, tests)] if tests else []),
+        *([_significance(fits, tests), _rates(fits, order, spreads, tests)] if tests else []),
     ]
 
 
@@ -138,7 +138,7 @@ def _sizes(fits: Fits, test: str) -> tuple[int, int]:
     return 9, 1
 
 
-def _significance(fits: Fits, order: Sequence[str], tests: dict[str, dict[str, dict[str, Any]]]) -> Section:
+def _significance(fits: Fits, tests: dict[str, dict[str, dict[str, Any]]]) -> Section:
     sheets = []
     for name, against in tests.items():
         rows = [

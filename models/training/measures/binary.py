@@ -62,18 +62,12 @@ def recall_at(score: Scores, positive: Mask, negative: Mask, rate: float) -> flo
     return float((score[positive] > threshold).mean())
 
 
-def tpr_at(score: Scores, positive: Mask, rate: float) -> float:
-    """Recall at a realised false positive rate of `rate`, read off the ROC; NaN where one side is empty.
+def tpr_at(fpr: Doubles, tpr: Doubles, rate: Doubles) -> Doubles:
+    """Recall at each realised false positive rate, read off a ROC that is not empty.
 
     Between two points of the ROC it is the straight line, which is what a fair coin among rows of equal score
     gives: a model with few distinct scores is neither favoured nor punished. On a vertical stretch, its top.
     """
-    fpr, tpr = roc(score, positive)
-    return float(_read(fpr, tpr, np.array([rate]))[0]) if len(fpr) else float("nan")
-
-
-def _read(fpr: Doubles, tpr: Doubles, rate: Doubles) -> Doubles:
-    """The ROC's height at each rate."""
     left = np.searchsorted(fpr, rate, side="right") - 1  # the last point at or below the rate
     right = np.minimum(left + 1, len(fpr) - 1)
     width = fpr[right] - fpr[left]
@@ -88,8 +82,8 @@ def ranking(score: Scores, positive: Mask) -> dict[str, Any]:
     if not len(fpr):
         return {"auroc": None, "auprc": None, "tpr_at": {f"{rate:g}": None for rate in RATES}, "roc": []}
     curve = np.append(0.0, CURVE)
-    points = np.column_stack([np.append(0.0, curve), np.append(0.0, _read(fpr, tpr, curve))])
-    heights = _read(fpr, tpr, np.array(RATES))
+    points = np.column_stack([np.append(0.0, curve), np.append(0.0, tpr_at(fpr, tpr, curve))])
+    heights = tpr_at(fpr, tpr, np.array(RATES))
     return {
         "auroc": auroc(score, positive),
         "auprc": auprc(score, positive),

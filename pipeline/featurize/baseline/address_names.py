@@ -8,12 +8,11 @@ import pyarrow as pa
 
 from pipeline.featurize.baseline.keys import OUTSIDE, FlowRelations
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_BLOCK
-from pipeline.featurize.baseline.relations import MOST_RELATIONS, ROOM, SOURCE, TARGET, Relations
+from pipeline.featurize.baseline.relations import ROOM, SOURCE, TARGET, Relations
 from pipeline.featurize.windows.tables import USED
 
 RELATIONS_A_NAME = 4
 """Addresses have three relations each, for themselves, their device and what they use, and mostly more."""
-MOST_NAMES = MOST_RELATIONS // RELATIONS_A_NAME
 NOT_NOTED = np.uint64(1)
 """The key of every address that found no room."""
 OUTSIDE_WORDS = "any public address"

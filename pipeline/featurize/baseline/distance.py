@@ -19,7 +19,7 @@ intrinsic: Callable[[Any], Any] = numba_intrinsic  # its own type has the contex
 declared: Callable[..., Any] = cgutils.get_or_insert_function
 
 _LANES = 16
-_BYTE, _INDEX, _SUM = ir.IntType(8), ir.IntType(64), ir.IntType(32)
+_INDEX, _SUM = ir.IntType(64), ir.IntType(32)
 _BYTES, _STEPS, _SQUARES = (ir.VectorType(ir.IntType(bits), _LANES) for bits in (8, 16, 32))
 
 

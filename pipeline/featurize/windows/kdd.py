@@ -29,7 +29,7 @@ END_US, DST, SERVICE, ERRORS = 0, 1, 2, 3  # columns of the queue
 FLOWS, SERRORS, RERRORS, DISTINCT = 0, 1, 2, 3  # columns of the time window's counts
 NEXT, FILLED, SERRORS_IN, RERRORS_IN, SERVICES_IN = 0, 1, 2, 3, 4  # of a ring
 
-_SERROR, _RERROR, _SUPERSEDED = 1, 2, 4
+_SUPERSEDED = 4  # beside SERROR and RERROR (featurize/rows.py) in `flags`
 
 Values = npt.NDArray[np.float64]
 

@@ -109,14 +109,6 @@ def parse_source(
     return replace(source, notes=(*notes, *source.notes)) if notes else source
 
 
-def read_records(path: Path | str, content_type: str | None = None, max_bytes: int = MAX_FILE_BYTES) -> SourceFile:
-    """The records of a file of one format; BadData where it has several."""
-    files = read_file(path, content_type, max_bytes).files
-    if len(files) != 1:
-        raise BadData(f"{path}: got records of {len(files)} formats or headers, expected one")
-    return files[0]
-
-
 def _json(path: Path | str, data: bytes, content_type: str | None) -> SourceSet:
     """Records of JSON; BadData where there are none, which says what the text is where that is known."""
     unknown = f"got an unrecognised format, {KNOWN}"

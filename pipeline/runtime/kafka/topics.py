@@ -14,7 +14,7 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]  # its types d
 )
 
 from pipeline.errors import Failed
-from pipeline.runtime.kafka.clients import admin, require_broker
+from pipeline.runtime.kafka.clients import MAX_MESSAGE_BYTES, admin, require_broker
 from pipeline.settings import Settings
 from schemas.topics import Topic, topics
 
@@ -30,8 +30,6 @@ SOON = {  # a leader is on its way; which of these is said depends on who has he
     KafkaError._UNKNOWN_PARTITION,
     KafkaError._UNKNOWN_TOPIC,
 }
-# A message of 4,096 rows with features has some .8 MB, packed; the clients send no more than this.
-MAX_MESSAGE_BYTES = 8_388_608
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,6 @@ from schemas.fields import arrow_schema, load
 
 META_KEY = b"forebay"
 CONTENT_TYPE = "application/vnd.forebay.rows"
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 _NAMED, _NAMED_CHARACTERS = 20, 80
 """Columns that an error names, and how much of each one's name: a foreign message's may be many and long."""
 BLANK_ROWS = 16_384

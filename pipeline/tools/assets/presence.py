@@ -8,7 +8,7 @@ QUIET_US = 3_600_000_000
 """An hour: what polls does so by the minute, and what a person uses pauses as long at times."""
 GONE_US = 86_400_000_000
 """A day: a shift, a night and a test that runs once a day have passed."""
-ACTIVE, QUIET, GONE = STATES = ("active", "quiet", "gone")
+ACTIVE, QUIET, GONE = ("active", "quiet", "gone")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from pipeline.runtime.kafka.clients import MAX_MESSAGE_BYTES
+
 HOST = "127.0.0.1"
-MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 HEAP_MB = 512
 
 # No internal topic can have more than one replica on one node, and nobody should wait for a second member.

@@ -56,7 +56,7 @@ def request_of_stream(body: bytes, width: int) -> Inference:
         document = object_of(orjson.loads(facts), "metadata forebay")
     except orjson.JSONDecodeError as error:
         raise BadData(f"metadata forebay: got {error}, expected a JSON document") from error
-    rows = _rows(batch, width)
+    rows = _rows(batch)
     if ORIGIN_INPUT not in schema.names:
         names, number = pooled(len(rows))
     else:
@@ -145,7 +145,7 @@ def _expect_columns(schema: pa.Schema, width: int) -> None:
             )
 
 
-def _rows(batch: pa.RecordBatch, width: int) -> Floats:
+def _rows(batch: pa.RecordBatch) -> Floats:
     """(n, F)."""
     if not len(batch):
         raise BadData(f"{ROWS}: got no row, expected one at least")

@@ -98,7 +98,7 @@ def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], 
         round(rows * wanted.retention_days * figures["rates"]["archive_bytes_a_row"]),
         _kafka_bytes(rows, wanted.replicas, figures, kafka_days),
         _projected(wanted, figures, stages, partitions),
-        _too_much(wanted, stages),
+        _too_much(stages),
     )
 
 
@@ -113,7 +113,7 @@ def _stage(name: str, wanted: Wanted, figures: dict[str, Any]) -> Stage:
     return Stage(workers, round(cores, 3), workers * _alone_mib(name, figures) + sensors_mib)
 
 
-def _too_much(wanted: Wanted, stages: dict[str, Stage]) -> tuple[str, ...]:
+def _too_much(stages: dict[str, Stage]) -> tuple[str, ...]:
     """What a worker would be busier with than it is to be, and what to do."""
     said = []
     full = {

@@ -11,6 +11,7 @@ from pipeline.tools.triage.database import Connection
 from pipeline.tools.triage.joining import keys_of
 from pipeline.tools.triage.rows import pairs_in, select_in, storable
 from pipeline.tools.triage.scope_keys import scope_keys
+from pipeline.tools.triage.tables import INCIDENT, VERDICT
 from pipeline.tools.triage.verdict_rows import judge_anew, rules_of, write_verdicts
 
 MAX_ADDRESSES = 512
@@ -25,8 +26,8 @@ def write(
     touched = _write_alerts(connection, alerts)
     new = write_verdicts(connection, verdicts)
     changed = _rejoin(connection, _neighbourhood(connection, touched))
-    changed += [("incident", uid) for uid in judge_anew(connection, new)]
-    return [*dict.fromkeys(changed), *(("verdict", each["id"]) for each in new)]
+    changed += [(INCIDENT, uid) for uid in judge_anew(connection, new)]
+    return [*dict.fromkeys(changed), *((VERDICT, each["id"]) for each in new)]
 
 
 def _write_alerts(connection: Connection, alerts: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -84,7 +85,7 @@ def _rejoin(connection: Connection, incidents: set[str]) -> list[Change]:
         "UPDATE alerts SET incident = ? WHERE uid = ?",
         [(incident, uid) for uid, incident in now.items() if was[uid] != incident],
     )
-    return [("incident", uid) for uid in [*gone, *changed]]
+    return [(INCIDENT, uid) for uid in [*gone, *changed]]
 
 
 def _remove(connection: Connection, uids: Sequence[str]) -> None:

@@ -9,12 +9,13 @@ from starlette.concurrency import run_in_threadpool
 
 from pipeline.tools.triage.database import Connection, Database, Unavailable
 from pipeline.tools.triage.rows import pairs_in
-from pipeline.tools.triage.tables import fact
+from pipeline.tools.triage.tables import INCIDENT, SENSORS, VERDICT, fact
 
 POLL_S = 0.3
 MAX_AT_ONCE = 200
 MAX_WATCHERS = 200
-INCIDENT, VERDICT, SENSORS, RELOAD = "incident", "verdict", "sensors", "reload"
+RELOAD = "reload"
+"""Beside the kinds of changes: the list is to be read again."""
 
 
 class Change(NamedTuple):

@@ -23,10 +23,10 @@ from pipeline.tools.triage.accounts import ADMIN, VIEWER
 from pipeline.tools.triage.answers import Answer, ErrorAnswer, Refused
 from pipeline.tools.triage.asking import having, page_of, session_or_none
 from pipeline.tools.triage.incident_list import MAX_LIMIT, Filter
-from pipeline.tools.triage.live import INCIDENT
 from pipeline.tools.triage.page import Page
 from pipeline.tools.triage.sessions import Session
 from pipeline.tools.triage.single_sign_on import PREFIX
+from pipeline.tools.triage.tables import INCIDENT
 
 MAX_TEXT = 256
 MAX_US = 2**62

@@ -17,13 +17,11 @@ from pipeline.errors import BadData, Failed
 from pipeline.tools.triage import incident_rows
 from pipeline.tools.triage.database import Connection, Database
 from pipeline.tools.triage.rows import storable
-from pipeline.tools.triage.tables import copies_made, fact, prepare, set_fact
+from pipeline.tools.triage.tables import SENSORS, copies_made, fact, prepare, set_fact
 
 ALERTS, FEEDBACK, BASELINES = "alerts", "feedback", "baselines"
-TOPICS = (ALERTS, FEEDBACK, BASELINES)
 MAX_CHANGES = 10_000
 """Changes that a browser may catch up with after it was away; beyond that it reads the list again."""
-INCIDENT, VERDICT, SENSORS = "incident", "verdict", "sensors"
 
 
 @dataclass(frozen=True, slots=True)

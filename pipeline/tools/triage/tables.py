@@ -6,6 +6,8 @@ from pipeline.tools.triage.database import Connection, Database
 COPY_VERSION = 7
 """Of the tables that are copied from topics: with another one they are made again from the topics."""
 OWN_VERSION = 1
+INCIDENT, VERDICT, SENSORS = "incident", "verdict", "sensors"
+"""Kinds of what is in `changes`."""
 
 OWN = (
     "CREATE TABLE IF NOT EXISTS facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)",

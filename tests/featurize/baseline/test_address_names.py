@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from pipeline.featurize.baseline.address_names import (
-    MOST_NAMES,
     NOT_NOTED,
     OUTSIDE_WORDS,
     UNKNOWN_WORDS,
@@ -58,7 +57,7 @@ def test_there_is_room_for_so_many_names() -> None:
 
 def test_there_is_more_room_for_names_where_there_is_for_relations() -> None:
     assert room_for_names(LEAST_ROOM) == (LEAST_NAMES, LEAST_CHARACTERS)
-    assert room_for_names(MOST_RELATIONS) == (MOST_NAMES, 16 * LEAST_CHARACTERS)
+    assert room_for_names(MOST_RELATIONS) == (16 * LEAST_NAMES, 16 * LEAST_CHARACTERS)
     assert len(_noted(_hosts(900), room=4_000)) == 900
     relations, names = no_relations(), _noted(_hosts(900), room=4_000)
     relations.counts[ROOM] = 4_000

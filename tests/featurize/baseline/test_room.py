@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contracts.baseline import Phase
-from pipeline.featurize.baseline.address_names import MOST_NAMES
+from pipeline.featurize.baseline.address_names import room_for_names
 from pipeline.featurize.baseline.judge import COLUMNS
 from pipeline.featurize.baseline.recurrence import BLOCKS, LAST_S, RELATED, USUAL
 from pipeline.featurize.baseline.relations import (
@@ -155,7 +155,7 @@ def test_a_sensor_of_a_thousand_hosts_ends_learning_and_knows_them_all() -> None
     assert baseline.phase == Phase.ANCHORED
     hosts = [f"10.100.{n >> 8}.{n & 255}" for n in range(HOSTS) if n & 255 != 255]
     assert relations.counts[USUAL_RELATIONS] >= 4 * len(hosts) > LEAST_ROOM, "an address, a device, its hardware, a use"
-    assert set(hosts) <= set(names.values()) and 1 << 10 < len(names) <= MOST_NAMES
+    assert set(hosts) <= set(names.values()) and 1 << 10 < len(names) <= room_for_names(MOST_RELATIONS)[0]
     evidence = COLUMNS.index("evidence")
     assert not any(said[HOSTS * (ROUNDS - 1) + number][evidence] for number in range(HOSTS))
     assert baseline.kinds.cells[:, RELATED].max() >= 1 << 12, "what is saved of a kind's relation needs more bits"

@@ -15,9 +15,9 @@ from pipeline.errors import BadData
 from pipeline.ingest.files.guess import guess
 from pipeline.ingest.files.labels import strip_columns, strip_keys
 from pipeline.ingest.files.offline_rows import Decoded, decode_file
-from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.files.shift import shifted
 from pipeline.ingest.late import late_rows
+from tests.ingest.files.one_source import read_records
 from tests.ingest.records import EVE, ICSFLOW, MAX_FUTURE_US, SENT_US, ZEEK
 from tests.real_records import FOLDER, needs
 

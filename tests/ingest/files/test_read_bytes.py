@@ -14,8 +14,9 @@ import pytest
 
 from pipeline.errors import BadData
 from pipeline.ingest.files.read_bytes import RATIO_FROM_BYTES, TooLarge, read_bytes
-from pipeline.ingest.files.reading import read_records, read_source
+from pipeline.ingest.files.reading import read_source
 from tests.contract.tree import ROOT
+from tests.ingest.files.one_source import read_records
 
 CONTENT = b"0123456789" * 1_000
 

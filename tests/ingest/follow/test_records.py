@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline.contracts.raw import tabbed
 from pipeline.ingest.files.read_bytes import read_bytes
-from pipeline.ingest.files.reading import read_records
 from pipeline.ingest.follow.position import Layout
 from pipeline.ingest.follow.records import Run, cut, event_time_s, layout_of
 from tests.ingest.csv_records import ARGUS, NFDUMP_LONG
+from tests.ingest.files.one_source import read_records
 from tests.ingest.records import EVE, ZEEK
 from tests.real_records import FOLDER, needs
 

@@ -60,7 +60,7 @@ def all_numbers(stream: Stream, schedule: Schedule) -> np.ndarray:
 
 
 def finished(watch: Watch, streams: list[Stream], schedule: Schedule, records: int) -> Finished:
-    sent = SentLoad(records, records, records, 1, START_US, START_US + SECONDS, START_US + SECONDS, True)
+    sent = SentLoad(records, records, records, 1, START_US, START_US + SECONDS, True)
     seen = watch.finish()
     acknowledged = [(START_US + at * 250_000, records * at // 40) for at in range(41)]
     return Finished(SCENARIO, streams, schedule, sent, seen, acknowledged, 1_000_000)
