@@ -65,14 +65,16 @@ def _sides(figures: Document) -> tuple[int, int] | None:
     return (first["tp"] + first["fn"], first["fp"] + first["tn"]) if first else None
 
 
+def _by_mcc(fits: Fits, test: str, at: tuple[str, str]) -> list[str]:
+    """The models that have figures there, the best first."""
+    order = fits.by_merit(lambda model: fits.spread(model, test, *at, "mcc"))
+    return [model for model in order if fits.values(model, test, *at, "mcc")]
+
+
 def threshold(fits: Fits, test: str, nominal: str) -> Sheet | None:
     """Figures at the threshold for a nominal rate, beside the rate that came of it; None where none was set."""
     at = ("at", nominal)
-    order = [
-        model
-        for model in fits.by_merit(lambda model: fits.spread(model, test, *at, "mcc"))
-        if fits.values(model, test, *at, "mcc")
-    ]
+    order = _by_mcc(fits, test, at)
     if not order:
         return None
     names = ("fpr", "acc", "sen", "pre", "f1", "mcc")
@@ -85,11 +87,7 @@ def threshold(fits: Fits, test: str, nominal: str) -> Sheet | None:
 def decision(fits: Fits, test: str) -> Sheet | None:
     """Figures of "the likeliest class is not normal": the models as they are, without calibration."""
     at = ("classes", "binary")
-    order = [
-        model
-        for model in fits.by_merit(lambda model: fits.spread(model, test, *at, "mcc"))
-        if fits.values(model, test, *at, "mcc")
-    ]
+    order = _by_mcc(fits, test, at)
     if not order:
         return None
     columns = ("Model", "realised FPR", "ACC", "recall", "precision", "F1", "MCC", "fits")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.tools.assets.devices import Edge
     from pipeline.tools.assets.documents import Asset
 
+Every = Annotated[bool, typer.Option("--all", help="Also addresses that sent once and were never answered.")]
+
 app = typer.Typer(no_args_is_help=True, help="Devices that the flows show: list, show, edges, map; names in and out.")
 
 SHOWN_SERVICES = 2
@@ -40,9 +42,7 @@ def list_assets(
         str | None, typer.Option(help="Only of this zone, as the plant calls it; '' where none is known.")
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Only those that are quiet or gone.")] = False,
-    every: Annotated[
-        bool, typer.Option("--all", help="Also addresses that sent once and were never answered.")
-    ] = False,
+    every: Every = False,
     archive: Folder = None,
     closed: Closed = False,
     flows: Flows = None,
@@ -119,9 +119,7 @@ def show(
 def export(
     out: Annotated[Path, typer.Option("--out", help="The CSV file to write; an existing one is replaced.")],
     site: OneSite = None,
-    every: Annotated[
-        bool, typer.Option("--all", help="Also addresses that sent once and were never answered.")
-    ] = False,
+    every: Every = False,
     archive: Folder = None,
     closed: Closed = False,
     flows: Flows = None,

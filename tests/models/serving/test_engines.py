@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import cache
 
@@ -21,38 +20,24 @@ from models.serving import engines, registry
 from models.serving.engine import TILE, Engine
 from models.serving.engines import ENGINES, engine_of
 from models.serving.kernel_engine import KernelEngine
-from models.serving.model import POOLED, Model, finish, tensors_of
+from models.serving.model import POOLED, finish, tensors_of
 from models.serving.parity import EXACT, REDUCED, difference, golden_rows, measured, require_parity
 from models.serving.score import Scorer
 from models.serving.scored import Scored
 from models.serving.torch_engine import BUCKETS, RING, TorchEngine, as_tensor, bucket
 from models.training.recalibrate import recalibrate
-from models.training.train import train
 from pipeline.runtime.wire.batches import matrix, matrix_column
 from pipeline.settings import load_settings
 from pipeline.tools.offline.training_rows import Span, read_labels, read_rows
 from tests.contract.tree import ROOT
 from tests.examples import examples
 from tests.models import tiny
+from tests.models.kinds import MODELS
 
 ON_THE_CPU = ("kernel", "torch", "onnx")
 NAMES = tuple(field.name for field in fields(Scored))
 NO_GPU = "not proven: what a GPU computes (no CUDA device on this machine)"
 BIGGEST = BUCKETS[-1] * TILE
-
-
-@cache
-def close_model() -> Model:
-    """With prototypes instead of a centre."""
-    return train(tiny.rows(), tiny.FEATURES, replace(tiny.CONFIG, view="closeness", prototypes=40), [], "test")
-
-
-MODELS: dict[str, Callable[[], Model]] = {
-    "tiny": tiny.model,
-    "small": tiny.small_model,
-    "closeness": close_model,
-    "shipped": registry.load,
-}
 
 
 @cache

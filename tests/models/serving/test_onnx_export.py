@@ -2,9 +2,6 @@
 
 import json
 import textwrap
-from collections.abc import Callable
-from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +19,13 @@ from models.serving.model import POOLED, Model, finish, tensors_of
 from models.serving.score import Scorer
 from models.serving.scored import Scored
 from models.training.recalibrate import recalibrate
-from models.training.train import train
 from pipeline.settings import load_settings
 from pipeline.tools.cli import flow
 from pipeline.tools.cli.model import app
 from pipeline.tools.offline.training_rows import Span, read_labels, read_rows
 from tests.contract.tree import ROOT
 from tests.models import tiny
+from tests.models.kinds import MODELS
 
 FEW = 0.02  # of the rows
 WHY = "onnx and onnxruntime are an extra: pip install -r requirements/dev.txt"
@@ -37,20 +34,6 @@ runtime = pytest.importorskip("onnxruntime", reason=WHY)
 
 from models.serving.onnx_export import OUTPUTS, difference, onnx_model, suspect_flows  # noqa: E402
 from models.serving.parity import golden_rows  # noqa: E402
-
-
-@cache
-def close_model() -> Model:
-    """The tiny plant's model with prototypes instead of a centre."""
-    return train(tiny.rows(), tiny.FEATURES, replace(tiny.CONFIG, view="closeness", prototypes=40), [], "test")
-
-
-MODELS: dict[str, Callable[[], Model]] = {
-    "tiny": tiny.model,
-    "small": tiny.small_model,
-    "closeness": close_model,
-    "shipped": registry.load,
-}
 
 
 def run(content: bytes, rows: Floats) -> dict[str, npt.NDArray[Any]]:
