@@ -109,7 +109,9 @@ class Settings(BaseSettings):
         "0: the stage's own: ingest and retrain 10, featurize, alert and archive 30, score 45.",
     )
     transaction_timeout_s: float = Field(
-        60.0, ge=1, description="A transaction of ingest or score that is open for so long is aborted by Kafka."
+        60.0,
+        ge=1,
+        description="A transaction (of ingest, intake, score, a follower) that is open for so long is aborted.",
     )
     instance_id: str = Field("0", description="Stable name of this worker (static membership, transactional id).")
 

@@ -204,9 +204,8 @@ def read_links(archive: Storage, partition: int, after: Link | None = None) -> I
         if (manifest.partition, manifest.number, manifest.previous) != (partition, number, previous):
             raise RefusedState(
                 f"{path}: got partition {manifest.partition}, number {manifest.number}, previous "
-                f"{manifest.previous[:12]}…, "
-                f"expected {partition}, {number}, {previous[:12]}…; a manifest was changed: restore the folder from "
-                f"a copy"
+                f"{manifest.previous[:12]}…, expected {partition}, {number}, {previous[:12]}…; a manifest was changed: "
+                "restore the folder from a copy"
             )
         if manifest.packs and not changes_nothing(manifest, before):
             raise RefusedState(f"{path}: a swap that changes more than where files lie; do not use this archive")

@@ -203,8 +203,8 @@ class PartitionArchive:
     def _taken_over(self) -> RefusedState:
         return RefusedState(
             f"archive {self.archive.uri}, partition {self.partition}: another writer has added manifest "
-            f"{self._last.number + 1}; "
-            "it owns the partition now, this one stops (nothing is lost: it reads on from the last manifest)"
+            f"{self._last.number + 1}; it owns the partition now, this one stops (nothing is lost: it reads on from "
+            "the last manifest)"
         )
 
     @property

@@ -110,8 +110,7 @@ class ArchiveWorker:
         if of[self._archive_topic] != of[self._rejects_topic]:
             raise Misconfigured(
                 f"topics {self._archive_topic} and {self._rejects_topic}: assigned partitions {of}, expected the "
-                f"same ones; "
-                "give both topics the same partition count (`forebay topic check`)"
+                "same ones; give both topics the same partition count (`forebay topic check`)"
             )
         positions = []
         for partition in sorted(of[self._archive_topic]):

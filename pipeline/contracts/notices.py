@@ -25,7 +25,7 @@ UNDOABLE = (ADMITTED, ACCEPTED, ATTACK)
 """Notices that made something usual, or keep it from becoming so."""
 FIGURES = ("began_us", "flows", "kinds", "usual_kinds", "relations", "usual_relations", "turned_away", "displaced")
 """What every notice counts: when the baseline began (0: no flow has come yet), flows learnt, kinds of flow and
-relations, usual ones among them, what found no room, what was given up for something else.
+relations, usual ones among them, what found no room, what was evicted for something else.
 """
 WHATS = ("use", "talk", "write", "control", "function", "hardware")
 """What a relation that a notice names can be."""

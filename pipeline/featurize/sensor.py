@@ -97,8 +97,8 @@ class SensorInput(NamedTuple):
     lateness_us: how far behind the latest end time a flow of its site may come and still be on time; ended: the
     source's end follows, so release everything, then forget the windows and the watermark; silent: a tick follows, so
     release everything, and let the watermark rise to the latest end time; window_us: within which records of one flow
-    are merged (pairing.py), 0: none are; site and sensor, its name; learning, for which it learns its baseline; stated:
-    of each row the lateness that its message states, or UNSTATED_US; None: no message states one.
+    are merged (pairing.py), 0: none are; site and sensor: its name; learning: for how long it learns its baseline;
+    stated: of each row the lateness that its message states, or UNSTATED_US; None: no message states one.
     """
 
     state: SensorState

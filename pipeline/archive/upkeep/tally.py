@@ -75,8 +75,7 @@ class Tally:
             if sender not in unfinished and counted != stated:
                 self.problem(
                     f"site {sender[0]!r}, sensor {sender[1]!r}: end-of-source marks state {stated} records, topic "
-                    f"raw holds "
-                    f"{counted}; {'lost' if stated > counted else 'doubled'} before they reached Kafka"
+                    f"raw holds {counted}; {'lost' if stated > counted else 'doubled'} before they reached Kafka"
                 )
 
     def problem(self, text: str) -> None:

@@ -75,13 +75,13 @@ def mark(
 
 @compiled
 def is_displaceable(cells: npt.NDArray[np.int32], entry: int, block: int) -> bool:
-    """Whether an entry may be given up: it is not usual, not barred, and not of this block."""
+    """Whether an entry may be evicted: it is not usual, not barred, and not of this block."""
     return bool(cells[entry, USUAL] == 0 and cells[entry, MADE_BY] < BARRED and cells[entry, LAST_BLOCK] != block)
 
 
 @compiled
 def displaceable(cells: npt.NDArray[np.int32], first: int, end: int, block: int) -> int:
-    """The entry from `first` to before `end` to give up, or -1: that came in the fewest blocks, longest ago."""
+    """The entry from `first` to before `end` to evict, or -1: that came in the fewest blocks, longest ago."""
     chosen = -1
     for entry in range(first, end):
         if not is_displaceable(cells, entry, block):

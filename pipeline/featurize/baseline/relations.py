@@ -1,6 +1,6 @@
 """Who does what with whom: a bounded table of relations, and how often each came back.
 
-A relation is a 64-bit key (keys.py). The table never gives up a usual relation: when all are usual, new ones are turned
+A relation is a 64-bit key (keys.py). The table never evicts a usual relation: when all are usual, new ones are turned
 away and counted. What one block adds beyond an eighth of the room is turned away as well, so a flood costs little and
 displaces nothing that came back.
 
@@ -61,7 +61,7 @@ COUNTS = 6
 class Relations(NamedTuple):
     """The table, beside it cells (r + 1, CELLS) int32 and ends (r + 1, ENDS) uint64; counts (COUNTS,) int64.
 
-    spares: (s,) entries that a block may give up, those first that came in the fewest blocks, longest ago.
+    spares: (s,) entries that a block may evict, those first that came in the fewest blocks, longest ago.
     """
 
     table: Table
@@ -94,13 +94,13 @@ def begin_block(relations: Relations) -> None:
 
 
 def forget_spares(relations: Relations) -> None:
-    """What may be given up is not what it was: a command changed it."""
+    """What may be evicted is not what it was: a command changed it."""
     relations.counts[SPARES_OF] = 0
 
 
 @compiled
 def is_ready(relations: Relations, keys: int, block: int) -> bool:
-    """Whether so many keys can be learnt: there is memory for them, or it is known what to give up for them."""
+    """Whether so many keys can be learnt: there is memory for them, or it is known what to evict for them."""
     wanted, counts = relations.table.cells[0, USED] + keys, relations.counts
     if min(wanted, counts[ROOM]) > len(relations.cells) - 1:
         return False
@@ -123,7 +123,7 @@ def made_ready(relations: Relations, keys: int, block: int) -> Relations:
 
 
 def _spares(cells: npt.NDArray[np.int32], block: int) -> npt.NDArray[np.int64]:
-    """(s,) entries that may be given up in a block, in that order; while it lasts they only become fewer."""
+    """(s,) entries that may be evicted in a block, in that order; while it lasts they only become fewer."""
     may_go = (cells[:, USUAL] == 0) & (cells[:, MADE_BY] < BARRED) & (cells[:, LAST_BLOCK] != block)
     may_go[0] = False
     entries = np.flatnonzero(may_go)
@@ -133,7 +133,7 @@ def _spares(cells: npt.NDArray[np.int32], block: int) -> npt.NDArray[np.int64]:
 
 @compiled
 def _next_spare(relations: Relations, block: int) -> int:
-    """The next entry to give up, or -1: those that came meanwhile, or are usual now, stay."""
+    """The next entry to evict, or -1: those that came meanwhile, or are usual now, stay."""
     spares, counts = relations.spares, relations.counts
     while counts[NEXT_SPARE] < len(spares):
         entry = spares[counts[NEXT_SPARE]]

@@ -26,7 +26,7 @@ _ENCRYPTED = 1
 # 231 MB of conn.log), so this is what a machine of 8 GB can do.
 MAX_FILE_BYTES = 1 << 30
 # Deflate packs a thousand zeros into a byte, and a log of flows, whose times and ports differ, about tenfold. What
-# packs better may be one record over and over: in a small file that is none of our business.
+# packs better may be one record over and over, which a small file may hold.
 MAX_RATIO = 200
 RATIO_FROM_BYTES = 64 << 20
 _CHUNK_BYTES = 1 << 20

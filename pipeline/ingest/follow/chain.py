@@ -15,7 +15,7 @@ class Chain:
     live: str
     source: FileSource
     since_us: int
-    """When it was first looked at, or what it held then was written: what it held before is no business of ours."""
+    """When it was first looked at, or what it held then was written: what it held before is not sent."""
     current: Followed | None = None
     files: list[Followed] = field(default_factory=list)
     newest_us: int = 0

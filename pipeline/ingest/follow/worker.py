@@ -85,7 +85,7 @@ class FollowWorker:
         self.telemetry.started()
         self.files.poll(time.time())
         if begun := self.files.positions(time.time()):
-            self._send(Batch(), begun)  # from now on nothing that is rotated escapes, whenever this process dies
+            self._send(Batch(), begun)  # from now on what is rotated is found, whenever this process dies
         self.kafka.announce([], follower=self.name, files=len(self.files.chains))
         while not self.kafka.stopping():
             self.telemetry.beat()

@@ -1,7 +1,7 @@
 """The partitions a worker owns: restored, advanced, saved. Faust is only how their messages get here.
 
 State, position and seq are one: they are restored together and saved together, and Kafka's committed offsets decide
-nothing. The order of saving is the promise (design: State): what a saved position lies behind has been acknowledged.
+nothing. The order of saving is the promise (docs/adr/0002): what a saved position lies behind has been acknowledged.
 """
 
 import time

@@ -39,7 +39,7 @@ PRODUCER: Configuration = {
     "enable.idempotence": True,
     "queue.buffering.max.kbytes": 262_144,
     "message.max.bytes": MAX_MESSAGE_BYTES,
-    # Kafka's own producers hash keys with murmur2; librdkafka's default is another hash (design: Partitions).
+    # Kafka's own producers hash keys with murmur2; by librdkafka's default a sensor would have a second partition.
     "partitioner": "murmur2_random",
 }
 
@@ -96,8 +96,8 @@ def transactional_producer(
 ) -> Producer:
     """A transactional producer, initialised: earlier ones of the same id are fenced.
 
-    The id is the stage's and worker's own, so a restarted worker takes over from its dead self at once. KafkaException
-    where Kafka has not answered within `limit_s`, or waiting is `hopeless`.
+    The id is the stage's and worker's own, so a restarted worker takes over at once from the one that died.
+    KafkaException where Kafka has not answered within `limit_s`, or waiting is `hopeless`.
     """
     made = producer(
         settings,

@@ -30,8 +30,8 @@ class RetainedSnapshot:
 
     Parameters
     ----------
-    room : str
-        Name of the stage that saved it (`room` is its key in entries on disk): its blobs lie in
+    stage : str
+        Name of the stage that saved it (in entries on disk its key is `room`): its blobs lie in
         `<state>/<stage>/<partition>`.
     topic, topic_id : str
         The topic the stage reads, by name and by the id Kafka gave it.
@@ -43,7 +43,7 @@ class RetainedSnapshot:
         Digests of every blob it needs, `digest` among them, sorted.
     """
 
-    room: str
+    stage: str
     topic: str
     topic_id: str
     partition: int
@@ -55,7 +55,8 @@ class RetainedSnapshot:
 
     def encode(self) -> bytes:
         """The entry as JSON; equal states give equal bytes, whoever writes them and when."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        facts = asdict(self)
+        return orjson.dumps({"room": facts.pop("stage"), **facts}, option=orjson.OPT_SORT_KEYS)
 
     @classmethod
     def decode(cls, payload: bytes) -> "RetainedSnapshot":

@@ -220,7 +220,7 @@ def link_if_absent(temp: Path, final: Path, sha256: str) -> None:
         if digest != sha256:
             raise NameTaken(
                 f"{final}: exists with other content; another writer is at work on this archive: stop it and start "
-                f"again"
+                "again"
             ) from None
     except FileNotFoundError:
         raise RefusedState(f"{temp}: gone; another writer has taken this partition over, this one stops") from None

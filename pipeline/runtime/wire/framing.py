@@ -143,7 +143,7 @@ def plain_facts(payload: bytes) -> bytes | None:
 
 
 class Reading(NamedTuple):
-    """How the batches of a message are read and put together.
+    """How the batches of a message are read and merged.
 
     schemas : of each batch
     places : of each column of the batches behind the first, where it is put among those that are there already

@@ -25,7 +25,7 @@ SINGLE_NODE = {
     "controlled.shutdown.enable": "false",
 }
 
-# After a kill -9 the controller waits for its dead self's session before the new broker may register (default 9 s).
+# After a kill -9 the controller waits for the dead broker's session before the new one may register (default 9 s).
 SESSION = {"broker.heartbeat.interval.ms": 1_000, "broker.session.timeout.ms": 4_000}
 
 LIMITS = {

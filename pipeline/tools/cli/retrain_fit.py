@@ -35,8 +35,8 @@ def fit(
     """Fit a calibration to what an anchored sensor calls usual, and compare it with the sensor's own baseline.
 
     `forebay retrain run` does so by itself, once a sensor is anchored and then once a day. Only what is promoted goes
-    into the registry: the same samples give the same candidate again. Exits 1 if the candidate
-    does not pass, or if it was to be promoted and was not.
+    into the registry: the same samples give the same candidate again. Exits 1 if the candidate does not pass, or if it
+    was to be promoted and was not.
     """
     import signal
 

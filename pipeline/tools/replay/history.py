@@ -88,8 +88,7 @@ def _snapshot_of(archive: StorageLike, partition: int, manifests: int) -> Partit
     if len(closed.manifests) < manifests:
         raise RefusedState(
             f"{open_storage(archive).uri}: partition {partition} has {len(closed.manifests)} manifests, expected "
-            f"{manifests}, as "
-            "when the replay started; restore the archive, or start another --run"
+            f"{manifests}, as when the replay started; restore the archive, or start another --run"
         )
     return closed
 

@@ -115,12 +115,8 @@ class States:
     """
 
     def __init__(self, state_uri: StorageLike, partition: int, run_store: Store, feature_set: FeatureSet) -> None:
-        self._state_uri, self._partition, self._run_store, self._feature_set = (
-            state_uri,
-            partition,
-            run_store,
-            feature_set,
-        )
+        self._state_uri, self._partition = state_uri, partition
+        self._run_store, self._feature_set = run_store, feature_set
         self._refused: dict[str, str] = {}
 
     @property
@@ -150,12 +146,12 @@ class States:
         """Whether a state is whole and ours to read; it is in the run's folder then."""
         if entry.digest in self._refused:
             return False
-        source = Store(self._state_uri, f"{entry.room}/{entry.partition}")
+        source = Store(self._state_uri, f"{entry.stage}/{entry.partition}")
         try:
             for blob in source.get_many(entry.blobs):
                 self._run_store.put(blob)
             rest, digests = parts.get(self._run_store, entry.digest)
-            if entry.room == "alert":
+            if entry.stage == "alert":
                 restore_incidents(rest)
             else:
                 restore_windows(

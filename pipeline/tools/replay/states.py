@@ -78,10 +78,10 @@ def listed(settings: Settings) -> list[dict[str, Any]]:
 
 
 def _described(settings: Settings, age_s: float, entry: RetainedSnapshot, users: dict[str, int]) -> dict[str, Any]:
-    store = Store(settings.state_uri, f"{entry.room}/{entry.partition}")
+    store = Store(settings.state_uri, f"{entry.stage}/{entry.partition}")
     sizes = {blob: store.size(blob) for blob in entry.blobs}
     return {
-        "room": entry.room,
+        "room": entry.stage,
         "topic": entry.topic,
         "partition": entry.partition,
         "position": entry.position,

@@ -1,4 +1,4 @@
-"""The page's web application: its parts put together, and which of them answers what."""
+"""The page's web application: its parts, and which of them answers what."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

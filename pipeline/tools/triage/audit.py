@@ -11,7 +11,7 @@ MAX_TEXT = 500
 
 
 class Audit:
-    """Actions, in the store; the oldest beyond a million are given up."""
+    """Actions, in the store; the oldest beyond a million are deleted."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

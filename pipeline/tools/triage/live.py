@@ -33,7 +33,7 @@ def last_position(database: Database) -> int:
 
 
 def changes_after(database: Database, position: int) -> list[Change]:
-    """The next changes, at most 200; RELOAD alone where those right after `position` are given up or never were.
+    """The next changes, at most 200; RELOAD alone where those right after `position` were deleted or never were.
 
     Of an incident that changed twice, both are as it is now.
     """

@@ -158,7 +158,7 @@ def _write_notices(connection: Connection, notices: Sequence[tuple[Notice, Topic
 
 
 def _note_changes(connection: Connection, changes: Sequence[tuple[str, str]]) -> None:
-    """Give each change a position; the oldest ones are given up."""
+    """Give each change a position; the oldest ones are deleted."""
     if not changes:
         return
     last = int(fact(connection, "last change") or 0)

@@ -47,7 +47,7 @@ def test_the_table_names_exactly_the_points_in_the_code() -> None:
     assert {point for stage_points in points().values() for point in stage_points} == in_the_code()
 
 
-def test_every_fault_can_be_done_and_hits_rooms_there_are() -> None:
+def test_every_fault_can_be_done_and_hits_stages_there_are() -> None:
     assert set(faults()) == set(FaultInjector._HOW)
     assert {stage for fault in faults().values() for stage in fault.stages} <= {*STAGES, ""}
     assert set(points()) <= set(STAGES)
