@@ -62,7 +62,7 @@ class _App(faust.App):
 
 
 def build_app(stage: str, settings: Settings) -> _App:
-    """The Faust app of a stage, with the settings measured to work (reference: kafka-settings)."""
+    """The Faust app of a stage."""
     group = f"{settings.topic_prefix}{stage}"
     session_s = session_timeout_s(settings, stage)
     app = _App(
@@ -75,8 +75,8 @@ def build_app(stage: str, settings: Settings) -> _App:
         key_serializer="raw",
         value_serializer="raw",
         store="memory://",
-        # A message has up to 2 MB, and what is fetched ahead is memory; a partition's fetch has one at least, however
-        # large it is.
+        # A message has up to 4 MiB of rows before it is packed (docs/adr/0048), and what is fetched ahead is memory; a
+        # partition's fetch has one at least, however large it is.
         stream_buffer_maxsize=16,
         stream_wait_empty=False,
         broker_max_poll_records=200,
@@ -180,9 +180,7 @@ class Worker(Generic[State]):
 
     async def _notice_stall(self) -> None:
         """End the worker where aiokafka or Faust bring nothing although Kafka holds more; the next one reads on."""
-        if (
-            self._lock.locked() or self._saving.locked() or self._renewing
-        ):  # it is saved or restored, which may wait for Kafka
+        if self._lock.locked() or self._saving.locked() or self._renewing:  # saved or restored: may wait for Kafka
             self._stall.moved()
         if not self._stall.due:
             return
