@@ -167,18 +167,17 @@ def follow(
     streamed_s: float | None = None
     archived = rejected = 0
     next_count_s = 0.0
-    sent = 0
     changes = IncidentChanges()
     while True:
         if stop.requested:
             raise Interrupted
         processes.check()
         announce(view, changes, watch.poll(0.1))
+        sent = min(expected, watch.raw_messages())  # after what is scored by now: of that nothing is more than was sent
         now_s = time.monotonic()
         if now_s >= next_count_s:
             require_running(settings.run_folder)
             next_count_s = now_s + 1.0
-            sent = min(expected, watch.raw_messages())
             books = account(settings.archive_uri)
             rejected = sum(row["rejected"] for row in books)
             archived = sum(row["accepted"] + row["late"] for row in books) + rejected
