@@ -7,12 +7,21 @@ import numpy as np
 
 from pipeline.contracts import baseline, lateness
 from pipeline.runtime import hashing
-from pipeline.runtime.compiled import Function, compile_uncounted, stamp_of
+from pipeline.runtime.compiled import Function, compile_uncounted, sources_of, stamp_of
 
 # The folders and files whose functions are compiled, and those of the numbers that are compiled into them.
-_SOURCES = ("compiled.py", "addresses.py", "flow_features.py", "ordering/*.py", "windows/*.py", "baseline/*.py")
+_SOURCES = (
+    "compiled.py",
+    "addresses.py",
+    "flow_features.py",
+    "rows.py",
+    "ordering/*.py",
+    "windows/*.py",
+    "baseline/*.py",
+)
 _ELSEWHERE = (Path(hashing.__file__), Path(baseline.__file__), Path(lateness.__file__))
-_STAMP = stamp_of(Path(__file__).parent, _SOURCES, _ELSEWHERE)
+SOURCES = sources_of(Path(__file__).parent, _SOURCES, _ELSEWHERE)
+_STAMP = stamp_of(SOURCES)
 
 
 def compiled(function: Function) -> Function:

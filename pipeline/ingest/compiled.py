@@ -7,12 +7,13 @@ import numpy as np
 
 from pipeline.contracts import raw
 from pipeline.runtime import hashing
-from pipeline.runtime.compiled import Function, compile_uncounted, stamp_of
+from pipeline.runtime.compiled import Function, compile_uncounted, sources_of, stamp_of
 
 # The folders and files whose functions are compiled, and those of the numbers that are compiled into them.
 _SOURCES = ("compiled.py", "community_id.py", "reasons.py", "scan/*.py", "formats/protocols.py")
 _ELSEWHERE = (Path(hashing.__file__), Path(raw.__file__))
-_STAMP = stamp_of(Path(__file__).parent, _SOURCES, _ELSEWHERE)
+SOURCES = sources_of(Path(__file__).parent, _SOURCES, _ELSEWHERE)
+_STAMP = stamp_of(SOURCES)
 
 
 def compiled(function: Function) -> Function:

@@ -10,11 +10,16 @@ from numba import njit
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-def stamp_of(folder: Path, patterns: Iterable[str], elsewhere: Iterable[Path]) -> str:
-    """SHA-256 of the source files of a folder and elsewhere, in the order of their paths, and of this one."""
+def sources_of(folder: Path, patterns: Iterable[str], elsewhere: Iterable[Path]) -> list[Path]:
+    """The source files of a folder and elsewhere, in the order of their paths, and this one."""
+    found = [path for pattern in patterns for path in folder.glob(pattern)]
+    return [*sorted([*found, *elsewhere]), Path(__file__)]
+
+
+def stamp_of(sources: Iterable[Path]) -> str:
+    """SHA-256 of source files, one behind the other."""
     digest = hashlib.sha256()
-    sources = [*(path for pattern in patterns for path in folder.glob(pattern)), *elsewhere]
-    for path in [*sorted(sources), Path(__file__)]:
+    for path in sources:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -23,9 +28,9 @@ def compile_uncounted(function: Function, stamp: str, inlined: bool = False) -> 
     """Compile a function on its first call, and cache the result beside its source.
 
     Without reference counting, which took three quarters of the time: such functions may not allocate. Numba takes
-    the cached result for fresh as long as the function's own file is unchanged; what it calls stands in other files,
-    so `stamp` is that of them all. `inlined` puts it into each of its callers: an array is up to nine arguments, which
-    cost more than a short function.
+    the cached result for fresh as long as the function's own file is unchanged; what it calls, and numbers that are
+    compiled into it, stand in other files, so `stamp` is that of them all (tests/contract/test_compiled_sources.py).
+    `inlined` puts it into each of its callers: an array is up to nine arguments, which cost more than a short function.
     """
     options = {"cache": True, "error_model": "numpy", "_nrt": False, "forceinline": inlined}
     quick: Any = njit(**options)(function)  # type: ignore[call-overload]  # _nrt is not among the listed options
