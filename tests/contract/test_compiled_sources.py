@@ -33,7 +33,7 @@ def files_compiled_in(module: ModuleType) -> Iterator[tuple[str, Path]]:
             value = vars(module).get(name)
             origin = value.__name__ if isinstance(value, ModuleType) else origins.get(name, "")
             if origin.startswith("pipeline."):
-                yield f"{function.__name__}: {name}", ROOT / f"{origin.replace('.', '/')}.py"
+                yield f"{function.py_func.__name__}: {name}", ROOT / f"{origin.replace('.', '/')}.py"
 
 
 @pytest.mark.parametrize("stage", ["featurize", "ingest"])
