@@ -183,7 +183,8 @@ def follow(
             archived = sum(row["accepted"] + row["late"] for row in books) + rejected
         if streamed_s is None and all(sender.process.poll() is not None for sender in senders):
             streamed_s = now_s
-        event_minutes = max(0, watch.event_time_us - traffic.CUT_US) / 60e6
+        # Some traffic follows the last event.
+        event_minutes = min(max(0, watch.event_time_us - traffic.CUT_US), EVENT_SPAN_US) / 60e6
         view.show(
             Picture(
                 phase="streaming" if streamed_s is None else "draining",
