@@ -11,9 +11,11 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
 
 from pipeline.errors import Backpressure, BadData
 from pipeline.tools.inference.arrow_bodies import request_of_stream, stream_of
+from pipeline.tools.inference.bodies import LARGE_BYTES, LARGE_ROWS, Bodies
 from pipeline.tools.inference.current_service import CurrentService
 from pipeline.tools.inference.documents import (
     ANSWERS,
@@ -52,6 +54,7 @@ class Scores:
 
     def __init__(self, current: CurrentService) -> None:
         self._current = current
+        self._bodies = Bodies()
 
     @property
     def _model(self) -> "Model":
@@ -120,22 +123,17 @@ class Scores:
         """
         kind = _expected_kind(request.headers)
         body = await request.body()
-        # From here to its answer a request is of one service, also where another takes its place meanwhile.
-        service = self._current.now
-        model, width = service.model, len(service.model.features)
         self._expect(name, version)
-        if kind == ARROW:
-            wanted = request_of_stream(body, width)
-        else:
-            wanted = request_of(body, _json_bytes(request.headers), width)
+        json_bytes = None if kind == ARROW else _json_bytes(request.headers)
+        large = len(body) >= LARGE_BYTES
+        wanted = await self._bodies.run(large, _decoded, kind, body, json_bytes, len(self._model.features))
+        # From here to its answer a request is of one service, also where another takes its place meanwhile. One may
+        # have done so while the body was decoded: of the same features, but perhaps not of the version that was named.
+        service = self._current.now
+        self._expect(name, version)
         self._expect_rows(wanted, service)
         scored = await service.score(wanted.rows, wanted.names, wanted.number)
-        columns = _columns(model, wanted, scored)
-        if kind == ARROW:
-            return Response(stream_of(wanted, columns, MODEL_NAME, model.id), media_type=ARROW)
-        content, json_bytes = answer_of(wanted, columns, MODEL_NAME, model.id)
-        headers = {} if json_bytes is None else {JSON_BYTES: str(json_bytes)}
-        return Response(content, media_type="application/json" if json_bytes is None else BINARY, headers=headers)
+        return await self._bodies.run(len(wanted.rows) >= LARGE_ROWS, _answer, kind, service.model, wanted, scored)
 
     def _expect_rows(self, wanted: Inference, service: ScoringService) -> None:
         """BadData where a request names other features than the model's, 413 where it has too many rows."""
@@ -165,6 +163,21 @@ def _expected_kind(headers: Mapping[str, str]) -> str:
     if kind not in KINDS:
         raise HTTPException(415, f"content-type: got {kind[:120]!r}, expected application/json, {BINARY} or {ARROW}")
     return kind
+
+
+def _decoded(kind: str, body: bytes, json_bytes: int | None, width: int) -> Inference:
+    """What a body asks for; BadData where it is none."""
+    return request_of_stream(body, width) if kind == ARROW else request_of(body, json_bytes, width)
+
+
+def _answer(kind: str, model: "Model", wanted: Inference, scored: "Scored") -> Response:
+    """The scores, as the request's kind has it."""
+    columns = _columns(model, wanted, scored)
+    if kind == ARROW:
+        return Response(stream_of(wanted, columns, MODEL_NAME, model.id), media_type=ARROW)
+    content, json_bytes = answer_of(wanted, columns, MODEL_NAME, model.id)
+    headers = {} if json_bytes is None else {JSON_BYTES: str(json_bytes)}
+    return Response(content, media_type="application/json" if json_bytes is None else BINARY, headers=headers)
 
 
 def _columns(model: "Model", wanted: Inference, scored: "Scored") -> dict[str, Column]:
@@ -202,6 +215,30 @@ def _describe_refusals(app: FastAPI, token: bool) -> None:
         description["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
 
 
+class _Elsewhere:
+    """Answers what no route has, with the paths that there are. Plain ASGI."""
+
+    def __init__(self, app: FastAPI) -> None:
+        self._before = app.router.default
+        there = [app.openapi_url or "", *app.openapi()["paths"]]
+        self._paths = ", ".join(sorted(path.replace("{name}", MODEL_NAME) for path in there))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The answer 404."""
+        if scope["type"] != "http":
+            await self._before(scope, receive, send)
+            return
+        text = f"path: got {scope['path'][:200]!r}, expected one of {self._paths}"
+        await refused(404, text)(scope, receive, send)
+
+
+def _said(error: HTTPException, request: Request, allowed: str | None) -> str:
+    """What an error says: of a path that is there and has another method, which one."""
+    if error.status_code == 405 and allowed:
+        return f"method: got {request.method[:20]!r} for {request.url.path[:200]!r}, expected {allowed}"
+    return str(error.detail)
+
+
 def application(
     current: CurrentService, guarded: Guarded, measures: Measures, lifespan: Callable[[FastAPI], Any] | None = None
 ) -> FastAPI:
@@ -217,6 +254,7 @@ def application(
     )
     Scores(current).install(app)
     _describe_refusals(app, guarded.token is not None)
+    app.router.default = _Elsewhere(app)
 
     @app.exception_handler(BadData)
     def bad(_request: Request, error: BadData) -> JSONResponse:
@@ -231,8 +269,9 @@ def application(
         return refused(429, str(error), {"retry-after": str(max(round(error.retry_after_s), 1))})
 
     @app.exception_handler(HTTPException)
-    def plain(_request: Request, error: HTTPException) -> JSONResponse:
-        return refused(error.status_code, str(error.detail), dict(error.headers or {}))
+    def plain(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        return refused(error.status_code, _said(error, request, headers.get("Allow")), headers)
 
     @app.exception_handler(Exception)
     def unexpected(_request: Request, _error: Exception) -> JSONResponse:

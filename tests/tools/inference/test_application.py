@@ -185,6 +185,18 @@ def test_what_the_server_and_its_model_are(client: TestClient) -> None:
         assert answer.status_code == 404 and "expected igan" in answer.json()["error"]
 
 
+def test_what_is_not_there_is_answered_with_what_is(client: TestClient) -> None:
+    for answer in (client.get("/v1/models"), client.post("/v2/models/igan/predict", json={})):
+        says = answer.json()["error"]
+        assert answer.status_code == 404 and says.startswith("path: got '/v") and "expected one of " in says
+        paths = client.get("/openapi.json").json()["paths"]
+        assert {"/v2", "/openapi.json", INFER} <= set(says.partition("expected one of ")[2].split(", "))
+        assert all(path.replace("{name}", "igan") in says for path in paths)
+    answer = client.get(INFER)
+    assert answer.status_code == 405 and answer.headers["allow"] == "POST"
+    assert answer.json()["error"] == f"method: got 'GET' for '{INFER}', expected POST"
+
+
 def test_rows_of_other_features_are_refused_with_both(client: TestClient) -> None:
     assert client.post(INFER, json=document(parameters={"feature_hash": tiny.FEATURES.hash})).status_code == 200
     answer = client.post(INFER, json=document(parameters={"feature_hash": "cd" * 32}))
