@@ -3,10 +3,12 @@
 It takes no torch; it is slower than the kernel by an order (docs/model-export.md).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnxruntime
+from onnx import ModelProto
 
 from models.rows import Floats, Ints
 from models.serving.engine import TILE
@@ -24,13 +26,16 @@ class OnnxEngine:
     ----------
     model : what to score with
     threads : of ONNX Runtime
+    file_of : a calibration's graph → the file that ONNX Runtime reads
     """
 
     device = "cpu"
     rows_at_once = 8 * TILE
 
-    def __init__(self, model: Model, threads: int = 1) -> None:
-        self._model, self._threads = model, threads
+    def __init__(
+        self, model: Model, threads: int = 1, file_of: Callable[[ModelProto], bytes] = ModelProto.SerializeToString
+    ) -> None:
+        self._model, self._threads, self._file_of = model, threads, file_of
         self._sessions: dict[str, Any] = {}
         self._tile = np.zeros((TILE, len(model.features)), np.float32)
 
@@ -52,7 +57,7 @@ class OnnxEngine:
         return scored_by_key(self.score, list(self._model.origins), rows, calibration)
 
     def _session(self, key: str) -> Any:
-        content = onnx_model(self._model, key).SerializeToString()
+        content = self._file_of(onnx_model(self._model, key))
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -1,7 +1,8 @@
-"""The tables of docs/performance.md, docs/load.md and the README that are made from the files of docs/performance.
+"""The tables of performance.md, load.md and inference.md in docs/ and of the README, from files of docs/performance.
 
 The benches of record write those files (`python -m tests.bench.record`, `.peers`, `.bench_scale`, `.latencies`,
-`.capacity`, `.flames`, `.rates`, `.soak`); where one is missing the table says that it was not measured.
+`.capacity`, `.bench_load`, `.engines`, `.flames`, `.rates`, `.soak`); where one is missing the table says that it was
+not measured.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -27,8 +28,12 @@ COMMANDS = {
     "flames": "python -m tests.bench.flames",
     "rates": "python -m tests.bench.rates",
     "soak": "python -m tests.bench.soak",
+    "generator": "python -m tests.bench.bench_load",
+    "engines": "python -m tests.bench.engines",
 }
 Document = dict[str, Any]
+FEW_CALLS = 100
+"""Of so many calls or fewer the 99th percentile is the longest."""
 _ENDS = ("capacity_per_s", "did_not_hold_per_s")
 
 
@@ -52,9 +57,10 @@ def said(document: Document) -> str:
     """Where a file's figures are from, as a sentence's end."""
     machine = document["machine"]
     load = machine["load_before"]
+    kafka = " that also run Kafka" if document.get("kafka", True) else ""
     beside = f", other work beside (load {load:g})" if load > BUSY_LOAD else ""
     return (
-        f"`{document['command']}`, {machine['cores']} cores that also run Kafka, {machine['memory_gib']:.0f} GiB, "
+        f"`{document['command']}`, {machine['cores']} cores{kafka}, {machine['memory_gib']:.0f} GiB, "
         f"{document['date']}, version {document['commit']}{beside}"
     )
 
@@ -261,6 +267,43 @@ def capacity(document: Document) -> str:
     )
 
 
+@_from("generator")
+def generator(document: Document) -> str:
+    """What a record costs its sender: encoded alone, and with Kafka's client."""
+    rows = [
+        (
+            f"{run['scenario']}, {run['sensors']}",
+            run["pack"],
+            f"{1e6 / run['encoded']['cpu_us_a_record']:,.0f}",
+            *(f"{run[way]['cpu_us_a_record']:.2f}" for way in ("encoded", "at_once", "due")),
+            f"{run['at_once']['records_per_s']:,}",
+        )
+        for run in document["runs"]
+    ]
+    due = f"with Kafka's client, when due at {document['due_rate']:,} a second"
+    head = ("scenario, sensors", "records a message", "encoded, records/s a core", "µs of CPU a record: encoded")
+    return table((*head, "with Kafka's client, all at once", due, "all at once, records/s by the clock"), rows)
+
+
+@_from("engines")
+def engines(document: Document) -> str:
+    """Rows a second and how long a call takes, by rows a call and engine."""
+    rows = [
+        (
+            f"{each['rows_a_call']:,}",
+            f"`{name}`" if " " not in (name := each["engine"]) else name,
+            f"{each['rows_per_s']:,}",
+            f"{each['rows_per_cpu_s']:,}",
+            f"{each['p50_ms']:,.2f}",
+            f"{each['p99_ms']:,.2f}" + (f", the longest of {each['calls']}" if each["calls"] <= FEW_CALLS else ""),
+        )
+        for each in sorted(document["engines"], key=lambda each: int(each["rows_a_call"]))
+    ]
+    head = ("rows a call", "engine", "rows/s", "rows/s of a CPU", "p50 of a call, ms", "p99, ms")
+    left_out = ", ".join(f"`{name}`" for name in document["not_run"])
+    return table(head, rows) + (f"\nNot measured: {left_out}.\n" if left_out else "")
+
+
 @_from("rates")
 def rates(document: Document) -> str:
     """What each process uses at a steady rate."""
@@ -340,5 +383,8 @@ def _held_live() -> str:
 
 TABLES: dict[str, Callable[[], str]] = {
     f"performance {made.__name__}": made
-    for made in (flow, ratios, memory, peers, scale, rates, latencies, capacity, flames, soak, headline)
+    for made in (
+        *(flow, ratios, memory, peers, scale, rates, latencies, capacity, flames, soak, headline),
+        *(generator, engines),
+    )
 }

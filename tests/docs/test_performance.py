@@ -50,11 +50,16 @@ def test_other_work_beside_a_run_is_said() -> None:
 
 def test_the_readme_and_the_page_hold_what_the_files_say() -> None:
     """The tables' own test compares whole tables; this one holds the figures that people quote."""
-    elsewhere = {"README.md": "performance headline", "docs/load.md": "performance capacity"}
-    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in (*elsewhere, "docs/performance.md")}
+    elsewhere = {
+        "performance headline": "README.md",
+        "performance capacity": "docs/load.md",
+        "performance generator": "docs/load.md",
+        "performance engines": "docs/inference.md",
+    }
+    pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in (*elsewhere.values(), "docs/performance.md")}
     names = {name: {match[2] for match in TABLE_IN_PAGE.finditer(text)} for name, text in pages.items()}
-    assert all(table in names[page] for page, table in elsewhere.items())
-    assert set(performance.TABLES) - set(elsewhere.values()) <= names["docs/performance.md"]
+    assert all(table in names[page] for table, page in elsewhere.items())
+    assert set(performance.TABLES) - set(elsewhere) <= names["docs/performance.md"]
     document = read("flow") or read("before")
     assert document is not None
     for run in (document["runs"]["one a message"], document["runs"]["packed"]):
@@ -81,6 +86,41 @@ def test_a_table_has_a_row_a_run_and_a_column_a_stage(monkeypatch: pytest.Monkey
     lines = performance.TABLES["performance flow"]().split("\n")
     assert lines[2] == "| one a message, 2026-11-29 | 70,000 | 65,000 |" + " 1.2 |" * 7 + " 8.8 |"
     assert lines[3].startswith("| packed, 2026-11-29 |") and not lines[4]
+
+
+def test_an_engine_has_a_row_a_size_and_says_where_its_p99_is_the_longest_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    def call(engine: str, rows: int, calls: int) -> dict[str, object]:
+        figures = {"rows_per_s": 400_000, "rows_per_cpu_s": 410_000, "p50_ms": 0.151, "p99_ms": 1.234}
+        return {"engine": engine, "rows_a_call": rows, "calls": calls, **figures}
+
+    found = {
+        **{"command": COMMANDS["engines"], "date": "2026-11-30", "commit": "0a1b2c3", "kafka": False},
+        "machine": {"cores": 2, "memory_gib": 24, "load_before": 0.0},
+        "engines": [call("kernel", 64, 9_000), call("kernel", 4_096, 101), call("onnx, eight bits", 64, 100)],
+        "not_run": ["cuda"],
+    }
+    monkeypatch.setattr(performance, "read", {"engines": found}.get)
+    lines = performance.TABLES["performance engines"]().split("\n")
+    assert lines[2:5] == [
+        "| 64 | `kernel` | 400,000 | 410,000 | 0.15 | 1.23 |",
+        "| 64 | onnx, eight bits | 400,000 | 410,000 | 0.15 | 1.23, the longest of 100 |",
+        "| 4,096 | `kernel` | 400,000 | 410,000 | 0.15 | 1.23 |",
+    ]
+    assert "Not measured: `cuda`." in lines and "2 cores, 24 GiB" in lines[-2]
+
+
+def test_the_generators_cost_has_a_row_a_scenario_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = {name: {"cpu_us_a_record": us, "records_per_s": 90_000} for name, us in (("encoded", 2.0), ("due", 9.0))}
+    run = {"scenario": "flood", "sensors": 1, "pack": 1, **costs, "at_once": {**costs["due"], "cpu_us_a_record": 5.5}}
+    found = {
+        **{"command": COMMANDS["generator"], "date": "2026-11-30", "commit": "0a1b2c3", "due_rate": 10_000},
+        "machine": {"cores": 2, "memory_gib": 24, "load_before": 0.0},
+        "runs": [run],
+    }
+    monkeypatch.setattr(performance, "read", {"generator": found}.get)
+    lines = performance.TABLES["performance generator"]().split("\n")
+    assert "10,000 a second" in lines[0] and "2 cores that also run Kafka" in lines[-2]
+    assert lines[2] == "| flood, 1 | 1 | 500,000 | 2.00 | 5.50 | 9.00 | 90,000 |"
 
 
 def test_pictures_are_small_and_run_nothing() -> None:

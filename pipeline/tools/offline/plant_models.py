@@ -23,6 +23,7 @@ from pipeline.tools.offline.training_rows import (
 if TYPE_CHECKING:
     from models.igan.config import IganConfig
     from models.rows import Rows
+    from models.serving.engine import Engine
     from models.serving.model import Model
     from models.training.evaluate import Stretch
 
@@ -79,16 +80,21 @@ def train(chosen: Sequence[Capture], span: Span, settings: Settings, config: "Ig
 
 
 def evaluate(
-    model: "Model", chosen: Sequence[Capture], span: Span, settings: Settings, events: "Sequence[Stretch]" = ()
+    model: "Model",
+    chosen: Sequence[Capture],
+    span: Span,
+    settings: Settings,
+    events: "Sequence[Stretch]" = (),
+    engine: "Engine | None" = None,
 ) -> dict[str, Any]:
-    """Figures of a model on labelled files, each sensor from a cold start at the span's begin."""
+    """Figures of a model on labelled files, each sensor from a cold start; `engine` scores, by default the kernel."""
     from models.rows import concatenate
     from models.serving.score import Scorer
     from models.training.evaluate import detection, events_detected
 
     features = feature_set()
     model.expect_features(features.name, features.hash)
-    scorer = Scorer(model, "cpu")
+    scorer = Scorer(model, "cpu", engine)
     sensors: dict[str, Any] = {}
     parts, suspects = [], []
     for capture in chosen:

@@ -11,6 +11,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import ModelProto
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidArgument
 
 from loadtest.plants.westermo import traffic
 from models.errors import RefusedModel
@@ -21,6 +23,7 @@ from models.serving.engine import TILE, Engine
 from models.serving.engines import ENGINES, engine_of
 from models.serving.kernel_engine import KernelEngine
 from models.serving.model import POOLED, finish, tensors_of
+from models.serving.onnx_engine import OnnxEngine
 from models.serving.parity import EXACT, REDUCED, difference, golden_rows, measured, require_parity
 from models.serving.score import Scorer
 from models.serving.scored import Scored
@@ -257,3 +260,17 @@ def test_cudas_bits_do_not_depend_on_bucket_and_slot(count: int) -> None:
     got, wanted = engine.score(few[chosen], "plant/a"), engine.score(few, "plant/a")
     for one in NAMES:
         assert np.array_equal(getattr(got, one), getattr(wanted, one)[chosen]), one
+
+
+def test_onnx_runtime_reads_the_file_that_is_made_of_a_graph() -> None:
+    files: list[bytes] = []
+
+    def half(proto: ModelProto) -> bytes:
+        proto.graph.output.pop()  # `probability`, which the engine asks for
+        files.append(proto.SerializeToString())
+        return files[-1]
+
+    model = tiny.model()
+    with pytest.raises(InvalidArgument, match="Invalid output name"):
+        OnnxEngine(model, file_of=half).score(golden_rows(model), POOLED)
+    assert len(files) == 1
