@@ -86,11 +86,17 @@ def _budget_row(label: str, run: Document) -> list[object]:
     total = sum(used.values())
     return [
         label,
+        _millions(run),
         f"{run['records_per_s']:,}",
         f"{run['archived_per_s']:,}",
         *(f"{used[name]:.1f}" for name in PROCESSES),
         f"{total:.1f}",
     ]
+
+
+def _millions(run: Document) -> str:
+    """How many records a run had."""
+    return f"{run['records'] / 1e6:g} million"
 
 
 def _both(document: Document) -> dict[str, Document]:
@@ -109,7 +115,15 @@ def flow(document: Document) -> str:
         for date, runs in dates.items()
         if name in runs
     ]
-    head = ("records", "records/s to `archive`", "to closed files", "CPU µs a record: Kafka", *STAGES, "all")
+    head = (
+        "records",
+        "in all",
+        "records/s to `archive`",
+        "to closed files",
+        "CPU µs a record: Kafka",
+        *STAGES,
+        "all",
+    )
     picture = "![What a record costs, by process, before and now](performance/budget.svg)"
     return table(head, rows) + (f"\n{picture}\n" if len(dates) > 1 else "")
 
@@ -143,12 +157,16 @@ def ratios(document: Document) -> str:
 def memory(document: Document) -> str:
     """Most resident memory of each process, before and now."""
     rows = [
-        [f"{name}, {date}", *(f"{runs[name]['memory_peak_mib'][process]:,}" for process in PROCESSES)]
+        [
+            f"{name}, {date}",
+            _millions(runs[name]),
+            *(f"{runs[name]['memory_peak_mib'][process]:,}" for process in PROCESSES),
+        ]
         for name in document["runs"]
         for date, runs in _both(document).items()
         if name in runs
     ]
-    return table(("MiB at most", "Kafka", *STAGES), rows)
+    return table(("MiB at most", "records in all", "Kafka", *STAGES), rows)
 
 
 @_from("peers")

@@ -74,7 +74,13 @@ def test_the_readme_and_the_page_hold_what_the_files_say() -> None:
 
 def test_a_table_has_a_row_a_run_and_a_column_a_stage(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = dict.fromkeys(PROCESSES, 1.25)
-    run = {"records_per_s": 70_000, "archived_per_s": 65_000, "cpu_us_per_record": costs, "memory_peak_mib": costs}
+    run = {
+        "records": 5_000_000,
+        "records_per_s": 70_000,
+        "archived_per_s": 65_000,
+        "cpu_us_per_record": costs,
+        "memory_peak_mib": costs,
+    }
     found = {
         "command": COMMANDS["flow"],
         "machine": {"cores": 2, "memory_gib": 24, "load_before": 0.0},
@@ -84,7 +90,7 @@ def test_a_table_has_a_row_a_run_and_a_column_a_stage(monkeypatch: pytest.Monkey
     }
     monkeypatch.setattr(performance, "read", {"flow": found}.get)
     lines = performance.TABLES["performance flow"]().split("\n")
-    assert lines[2] == "| one a message, 2026-11-29 | 70,000 | 65,000 |" + " 1.2 |" * 7 + " 8.8 |"
+    assert lines[2] == "| one a message, 2026-11-29 | 5 million | 70,000 | 65,000 |" + " 1.2 |" * 7 + " 8.8 |"
     assert lines[3].startswith("| packed, 2026-11-29 |") and not lines[4]
 
 
