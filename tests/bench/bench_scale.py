@@ -15,13 +15,12 @@ from loadtest.scenarios import SCENARIOS, Scenario
 from pipeline.featurize.feature_set import FEATURE_SET
 from tests.bench import figures
 from tests.bench.ahead import compile_ahead
-from tests.bench.bench_flow import Flow, Run, measure, place, show
+from tests.bench.bench_flow import Flow, measure, place, show
 from tests.bench.bench_keys import by_hosts
 from tests.docs.tables import write_pages
 
 SENSORS = (1, 10, 100, 1_000)
 SENDERS = (1_000, 1_000_000)
-PARTITIONS = (12, 96)
 CALIBRATED = replace(SCENARIOS["sites"], sites=1, sensors=8)
 """One site, so that its calibration holds for any number of its sensors."""
 
@@ -29,24 +28,6 @@ CALIBRATED = replace(SCENARIOS["sites"], sites=1, sensors=8)
 def flooded(addresses: int) -> Scenario:
     """A sensor most of whose records come from so many senders."""
     return replace(CALIBRATED, sensors=1, attack="flood", attack_records=20_000, addresses=addresses)
-
-
-def projected(run: Run) -> list[dict[str, Any]]:
-    """A projection, not a measurement: a worker for each partition with a core to itself, cost a record unchanged.
-
-    The slowest stage's workers set the rate; Kafka is left out, as its share depends on how many brokers there are.
-    """
-    stages = {stage: used for stage, used in run.cpu_us_per_record.items() if stage != "broker"}
-    slowest = max(stages, key=lambda stage: stages[stage])
-    return [
-        {
-            "partitions": partitions,
-            "slowest": slowest,
-            "records_per_s": round(partitions * 1e6 / stages[slowest]),
-            "cores_of_the_stages": round(partitions * sum(stages.values()) / stages[slowest], 1),
-        }
-        for partitions in PARTITIONS
-    ]
 
 
 def main() -> None:
@@ -62,20 +43,18 @@ def main() -> None:
     for each in hosts:
         print(f"{each['hosts']:>9,} hosts: featurize alone {each['ns'] / 1000:.2f} µs a record", flush=True)
     folder = figures.QUICK_FOLDER if arguments.quick else figures.FOLDER
-    document: dict[str, Any] = {"hosts": hosts, "sensors": [], "senders": [], "workers": [], "projection": []}
+    document: dict[str, Any] = {"hosts": hosts, "sensors": [], "senders": [], "workers": []}
     with place(quiet_records=quiet, scenario=CALIBRATED) as where:
 
-        def measured(part: str, flow: Flow, **facts: int) -> Run:
+        def measured(part: str, flow: Flow, **facts: int) -> None:
             """Measure, show, and write what there is: a run that ends early has not been for nothing."""
             run = measure(where, flow)
             show([run])
             document[part].append({**facts, **asdict(run)})
             figures.write(folder, "scale", document, started)
-            return run
 
         for workers in (1, 2):
-            run = measured("workers", Flow(records, workers=workers, pinned=True, scenario=CALIBRATED))
-            document["projection"] = projected(run)
+            measured("workers", Flow(records, workers=workers, pinned=True, scenario=CALIBRATED))
         for addresses in SENDERS:
             measured("senders", Flow(records, scenario=flooded(addresses)), addresses=addresses)
         for sensors in SENSORS:

@@ -5,7 +5,7 @@ The benches of record write those files (`python -m tests.bench.record`, `.peers
 not measured.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ FOLDER = ROOT / "docs" / "performance"
 BUSY_LOAD = 0.5
 """With a higher load before the run, something else was running."""
 PROCESSES = ("broker", *STAGES)
+PARTITIONS = (12, 96)
+"""Of a projection."""
 COMMANDS = {
     "flow": "python -m tests.bench.record",
     "peers": "python -m tests.bench.peers",
@@ -186,6 +188,44 @@ def peers(document: Document) -> str:
     return table(head, rows)
 
 
+def projected(used: Mapping[str, float], partitions: int) -> Document:
+    """A projection, not a measurement: a worker for each partition with a core to itself, cost a record unchanged.
+
+    used: µs of CPU a record, by process. The slowest stage's workers set the rate.
+    """
+    stages = {stage: us for stage, us in used.items() if stage != "broker"}
+    slowest = max(stages, key=lambda stage: stages[stage])
+    million_per_s = partitions / stages[slowest]
+    return {
+        "slowest": slowest,
+        "million_per_s": million_per_s,
+        "cores_of_the_stages": million_per_s * sum(stages.values()),
+        "cores_of_kafka": million_per_s * used["broker"],
+    }
+
+
+def _projection(workers: Sequence[Document]) -> str:
+    """What follows for many partitions from what a record cost with each number of workers."""
+    every = {count: [projected(run["cpu_us_per_record"], count) for run in workers] for count in PARTITIONS}
+
+    def between(found: Sequence[Document], name: str, digits: str) -> str:
+        ends = dict.fromkeys(f"{end([each[name] for each in found]):{digits}}" for end in (min, max))
+        return " to ".join(ends)
+
+    said = "; ".join(
+        f"{count} partitions {between(found, 'million_per_s', '.3g')} million records/s on "
+        f"{between(found, 'cores_of_the_stages', '.0f')} cores and {between(found, 'cores_of_kafka', '.0f')} of Kafka's"
+        for count, found in every.items()
+    )
+    limits = " or ".join(dict.fromkeys(each["slowest"] for found in every.values() for each in found))
+    counts = " or ".join(str(run["workers"]) for run in workers)
+    return (
+        f"**A projection, not a measurement**, of a worker of each stage for every partition, each with a core to "
+        f"itself, where a record costs what it cost with {counts} pinned above: {said}. {limits.capitalize()} is what "
+        "limits it. Whether a record costs more still with more workers was not measured.\n"
+    )
+
+
 @_from("scale")
 def scale(document: Document) -> str:
     """CPU a record by sensors, senders and workers."""
@@ -206,15 +246,9 @@ def scale(document: Document) -> str:
     ]
     head = ("", "records/s", "CPU µs a record: Kafka", *STAGES, "all", "suspects")
     alone = ", ".join(f"{each['hosts']:,} hosts {each['ns'] / 1000:.1f}" for each in document["hosts"])
-    projection = "; ".join(
-        f"{each['partitions']} partitions {each['records_per_s']:,} records/s on {each['cores_of_the_stages']:g} cores"
-        for each in document["projection"]
-    )
-    limit = document["projection"][0]["slowest"].capitalize()
     return (
         f"{table(head, budget)}\nFeaturize alone in a process, µs of CPU a record: {alone}.\n\n"
-        f"**A projection, not a measurement**, of a worker of each stage for every partition, each with a core to "
-        f"itself, Kafka left out: {projection}. {limit} is what limits it.\n"
+        f"{_projection(document['workers'])}"
     )
 
 

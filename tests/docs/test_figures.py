@@ -10,10 +10,10 @@ import pytest
 from pipeline.tools.processes import STAGES
 from tests.bench import figures
 from tests.bench.bench_flow import Run
-from tests.bench.bench_scale import projected
 from tests.bench.peers.running import PeerRun
 from tests.bench.record import ratios
 from tests.bench.soak import drawn, rates, slopes
+from tests.docs.performance import projected
 
 COSTS = dict.fromkeys(("broker", *STAGES), 2.0)
 
@@ -58,9 +58,10 @@ def test_rates_are_over_a_minute() -> None:
 
 
 def test_a_projection_is_limited_by_the_slowest_stage() -> None:
-    twelve, many = projected(run(1, broker=9.0, score=5.0))
-    assert (twelve["slowest"], twelve["records_per_s"], twelve["cores_of_the_stages"]) == ("score", 2_400_000, 36.0)
-    assert many["records_per_s"] == 8 * twelve["records_per_s"]
+    twelve, many = (projected(run(1, broker=9.0, score=5.0).cpu_us_per_record, partitions) for partitions in (12, 96))
+    assert twelve["slowest"] == "score" and twelve["million_per_s"] == pytest.approx(2.4)
+    assert twelve["cores_of_the_stages"] == pytest.approx(36.0) and twelve["cores_of_kafka"] == pytest.approx(21.6)
+    assert many["million_per_s"] == pytest.approx(8 * twelve["million_per_s"])
 
 
 def test_a_file_holds_where_it_is_from(tmp_path: Path) -> None:
