@@ -38,9 +38,9 @@ class Lag:
 
     times_s: list[float]
     records: list[int]
-    slope_per_s: float
-    """By how many records a second it grew after the warm-up, while records were due."""
-    slope_error_per_s: float = 0.0
+    slope_per_s: float | None = None
+    """By how many records a second it grew after the warm-up, while records were due; None where that was too short."""
+    slope_error_per_s: float | None = None
     """The standard error of that: lag goes up and down with every message."""
 
     def document(self) -> dict[str, Any]:
@@ -50,9 +50,13 @@ class Lag:
             "start": while_sending[0],
             "max": max(while_sending),
             "end": while_sending[-1],
-            "slope_per_s": round(self.slope_per_s, 1),
-            "slope_error_per_s": round(self.slope_error_per_s, 1),
+            "slope_per_s": _rounded(self.slope_per_s),
+            "slope_error_per_s": _rounded(self.slope_error_per_s),
         }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
 
 
 def lag_of(run: Finished) -> Lag:
@@ -60,7 +64,7 @@ def lag_of(run: Finished) -> Lag:
     start_us, end_us = run.schedule.start_us, run.sent.ended_us
     points = [(at, seen) for at, seen in run.seen.series if start_us <= at <= end_us]
     if not points or not run.acknowledged:
-        return Lag([], [], 0.0)
+        return Lag([], [])
     at, seen = np.array(points, np.int64).T
     clock, taken = np.array(run.acknowledged, np.int64).T
     lag = np.maximum(np.interp(at, clock, taken, left=0) - seen, 0)
@@ -70,16 +74,15 @@ def lag_of(run: Finished) -> Lag:
     return Lag(times.round(3).tolist(), lag.astype(int).tolist(), slope, error)
 
 
-def _slope(times_s: Any, lag: Any) -> tuple[float, float]:
+def _slope(times_s: Any, lag: Any) -> tuple[float | None, float | None]:
     """The slope of (n,) values over (n,) times, and its standard error by the means of eight stretches.
 
-    Values that follow each other depend on each other, what stretches have on average hardly does.
+    Values that follow each other depend on each other, what stretches have on average hardly does. Of fewer than two
+    values a stretch neither is said.
     """
-    if len(times_s) < 3:
-        return 0.0, 0.0
-    slope, at_0 = np.polyfit(times_s, lag, 1)
     if len(times_s) < 2 * SLOPE_STRETCHES:
-        return float(slope), 0.0
+        return None, None
+    slope, at_0 = np.polyfit(times_s, lag, 1)
     middles, means = (
         np.array([part.mean() for part in np.array_split(values, SLOPE_STRETCHES)]) for values in (times_s, lag)
     )

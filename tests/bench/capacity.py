@@ -2,7 +2,8 @@
 
 `python -m tests.bench.capacity [--start N] [--seconds N]`: the search of `forebay load capacity` in a system of its
 own, with lateness 0 and nothing gathered on purpose; for each objective in turn, with the runs that there are already.
-Six minutes. Writes docs/performance/capacity.json and capacity.svg, and the tables of the docs.
+Six minutes, and more where it is not known at once whether a lag grows. Writes docs/performance/capacity.json and
+capacity.svg, and the tables of the docs.
 """
 
 import argparse

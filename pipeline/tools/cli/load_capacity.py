@@ -41,7 +41,12 @@ def capacity(
     highest: Annotated[float, typer.Option(min=1.0, max=10_000_000.0, help="No rate above that is tried.")] = 200_000.0,
     within: Annotated[float, typer.Option(min=0.01, max=1.0, help="How close to each other the ends must be.")] = 0.1,
     steps: Annotated[int, typer.Option(min=1, max=50, help="Rates to try at most.")] = 12,
-    duration: Annotated[float, typer.Option(min=1.0, max=3_600.0, help="Seconds a step.")] = 30.0,
+    duration: Annotated[
+        float,
+        typer.Option(
+            min=1.0, max=3_600.0, help="Seconds a step; up to four times that where it is not known if the lag grows."
+        ),
+    ] = 30.0,
     warm_up: WarmUp = 5.0,
     drain: Drain = 60.0,
     seed: Seed = 0,
@@ -55,7 +60,8 @@ def capacity(
 ) -> None:
     """Search the highest rate at which the objectives hold and the lag does not grow; every step is shown.
 
-    Without --slo only the lag counts, and that nothing is lost or doubled. Exit 1 where no rate held.
+    Without --slo only the lag counts, and that nothing is lost or doubled. A rate of which it is not known whether the
+    lag grows is run longer, and then counts as not held. Exit 1 where no rate held.
 
     Example: forebay load capacity --slo p99=1s --local
     """

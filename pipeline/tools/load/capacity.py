@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 MAX_SLOPE_SHARE = 0.01
-"""Of the rate: a lag that grows faster than that does not hold, whatever the latency still is."""
+"""Of the rate: a lag that grows more slowly than that counts as one that does not grow. A system whose lag grows by
+that share carries the rest, so that a rate that held is at most that much too high: a tenth of how close a search
+brings its ends to each other."""
 SLOPE_ERRORS = 2.0
-"""A slope within so many of its standard errors is the up and down of messages, and no growth."""
+"""What is said of a slope holds for all slopes within so many of its standard errors: its bounds."""
+STEADY, GROWS, NOT_KNOWN = "does not grow", "grows", "not known"
+"""What a slope and its error say of a lag."""
 MAX_BEHIND_SHARE = 0.01
 """Of a step's length: a generator later than that with one message in a hundred has not offered the rate. What it is
 late by is no gift to the system: latencies count from when a record was due."""
@@ -32,7 +36,8 @@ class Step:
     """A rate that was tried.
 
     why: what did not hold, empty where all did; report: of the run, as `measure` makes it; rested: whether the system
-    had nothing left to do afterwards; tries: how many runs it took.
+    had nothing left to do afterwards; tries: how many runs it took; known: false where nothing speaks against the rate
+    but that the run was too short to say whether the lag grows.
     """
 
     rate: float
@@ -40,6 +45,7 @@ class Step:
     report: dict[str, Any]
     rested: bool = True
     tries: int = 1
+    known: bool = True
 
     @property
     def holds(self) -> bool:
@@ -52,8 +58,10 @@ class Step:
         return {
             "rate": round(self.rate, 1),
             "holds": self.holds,
+            "known": self.known,
             "why": list(self.why),
             "tries": self.tries,
+            "seconds": report["seconds"],
             "sent_per_s": report["sent"]["records_per_s"],
             "out_per_s": report["out"]["records_per_s"],
             **{
@@ -62,6 +70,7 @@ class Step:
                 for percentile in percentiles
             },
             "alerts": latency["raw_to_alert"]["count"],
+            "lag": growth(self.rate, lag["slope_per_s"], lag["slope_error_per_s"]),
             "lag_slope_per_s": lag["slope_per_s"],
             "lag_slope_error_per_s": lag["slope_error_per_s"],
             "lag_max": lag["max"],
@@ -72,8 +81,21 @@ class Step:
         }
 
 
+def growth(rate: float, slope_per_s: float | None, error_per_s: float | None) -> str:
+    """Whether a lag grows by more than the allowed share of the rate; not known where only one bound says so.
+
+    slope_per_s, error_per_s: by how many records a second it grows, and the standard error; None of a run too short.
+    """
+    if slope_per_s is None or error_per_s is None:
+        return NOT_KNOWN
+    allowed, beside = MAX_SLOPE_SHARE * rate, SLOPE_ERRORS * error_per_s
+    if slope_per_s + beside <= allowed:
+        return STEADY
+    return GROWS if slope_per_s - beside > allowed else NOT_KNOWN
+
+
 def judged(rate: float, report: dict[str, Any], objectives: Collection[str] | None = None, rested: bool = True) -> Step:
-    """Whether a run at a rate holds: every objective, nothing lost or doubled, a lag that does not grow.
+    """Whether a run at a rate holds: every objective, nothing lost or doubled, a lag known not to grow.
 
     objectives: those of the report that count; None for all.
     """
@@ -87,16 +109,29 @@ def judged(rate: float, report: dict[str, Any], objectives: Collection[str] | No
         why.append(f"{out['lost']:,} records had not come out when the wait for them ended")
     if out["doubled"]:
         why.append(f"{out['doubled']:,} records came out twice")
-    # Neither is known of a run that was stopped at once.
-    slope_per_s, error_per_s = lag["slope_per_s"] or 0.0, lag["slope_error_per_s"] or 0.0
-    if slope_per_s > max(MAX_SLOPE_SHARE * rate, SLOPE_ERRORS * error_per_s):
-        why.append(f"the lag grows by {slope_per_s:,.0f} records a second")
     behind_ms = report["generator_behind_ms"]["p99"] or 0
     if behind_ms > MAX_BEHIND_SHARE * report["seconds"] * 1e3:
         why.append(f"the generator itself was late, p99 {_ms(behind_ms)}: the rate was not offered as planned")
     if not report["sent"]["finished"]:
         why.append("not all was sent")
-    return Step(rate, tuple(why), report, rested)
+    grows = growth(rate, lag["slope_per_s"], lag["slope_error_per_s"])
+    known = bool(why) or grows != NOT_KNOWN
+    if grows != STEADY:
+        why.append(_lag_said(rate, grows, lag["slope_per_s"], lag["slope_error_per_s"]))
+    return Step(rate, tuple(why), report, rested, known=known)
+
+
+def _lag_said(rate: float, grows: str, slope_per_s: float | None, error_per_s: float | None) -> str:
+    """What a lag that is not steady does, as a part of a sentence."""
+    if slope_per_s is None or error_per_s is None:
+        return "not known whether the lag grows: the run was too short for a slope"
+    if grows == GROWS:
+        return f"the lag grows by {slope_per_s:,.0f} ± {error_per_s:,.0f} records a second"
+    return (
+        f"not known whether the lag grows: {slope_per_s:+,.0f} ± {error_per_s:,.0f} records a second, up to "
+        f"{slope_per_s + SLOPE_ERRORS * error_per_s:,.0f} with {SLOPE_ERRORS:g} errors, {MAX_SLOPE_SHARE * rate:,.0f} "
+        "allowed"
+    )
 
 
 def _ms(value: float | None) -> str:
@@ -154,12 +189,16 @@ def _ended(steps: list[Step], bounds: Bounds) -> str:
 
 
 def summary(steps: list[Step], bounds: Bounds) -> dict[str, Any]:
-    """What the steps say: the highest rate that held, the lowest that did not, why that, and how the search ended."""
+    """What the steps say: the highest rate that held, the lowest that did not, why that, and how the search ended.
+
+    known: false where the lowest that did not hold is one of which it is not known.
+    """
     held, broke = _ends(steps)
     return {
         "capacity_per_s": None if held is None else round(held, 1),
         "did_not_hold_per_s": None if broke is None else round(broke, 1),
         "why": next((list(step.why) for step in steps if step.rate == broke), []),
+        "known": next((step.known for step in steps if step.rate == broke), True),
         "ended": _ended(steps, bounds),
         "steps": [step.document() for step in steps],
     }

@@ -64,13 +64,15 @@ def facts_of(request: LoadRequest, objectives: Sequence[Objective], bounds: Boun
 def step_line(step: Step) -> str:
     """A step for people."""
     found = step.document()
-    said = "holds" if step.holds else f"does not hold: {'; '.join(step.why)}"
-    again = f" (of {step.tries} tries)" if step.tries > 1 else ""
+    failed = "does not hold" if step.known else "counts as one that does not hold"
+    said = "holds" if step.holds else f"{failed}: {'; '.join(step.why)}"
+    again = f" ({step.tries} tries, the last of {step.report['seconds']:.0f} s)" if step.tries > 1 else ""
+    per_s = "" if found[SLOPE] is None else "/s"
     other = found["other_work_cores"]
     beside = f"; other work took {other:.1f} cores" if (other or 0.0) > MUCH_CORES else ""
     return (
         f"{step.rate:10,.0f}/s  scored p50 {_ms(found['scored_p50_ms'])}, p99 {_ms(found['scored_p99_ms'])}, "
-        f"lag {_slope(found)}/s  {said}{again}{beside}"
+        f"lag {_slope(found)}{per_s}  {said}{again}{beside}"
     )
 
 
@@ -81,7 +83,8 @@ def verdict(document: Mapping[str, Any]) -> str:
     if held is not None:
         parts.append(f"{held:,.0f} records/s held")
     if broke is not None:
-        parts.append(f"{broke:,.0f} did not ({'; '.join(document['why'])})")
+        said = "did not" if document["known"] else "counts as one that did not"
+        parts.append(f"{broke:,.0f} {said} ({'; '.join(document['why'])})")
     if not parts:
         parts.append("no rate was tried")
     ending = _ENDINGS.get(document["ended"])
@@ -125,7 +128,7 @@ def drawn(title: str, steps: Sequence[Mapping[str, Any]], limits_ms: Mapping[str
     }
     latencies = {name: points for name, points in latencies.items() if points}
     limits = {f"limit {limit:g} ms": [(rate, limit) for rate in ends] for limit in limits_ms.values()}
-    slopes = [(step["rate"], step[SLOPE]) for step in every]
+    slopes = [(step["rate"], step[SLOPE]) for step in every if step[SLOPE] is not None]
     most = [(rate, MAX_SLOPE_SHARE * rate) for rate in ends]
     return picture(
         [
@@ -151,13 +154,13 @@ def write_capacity(document: Mapping[str, Any], folder: Path) -> dict[str, str]:
 def _cell(step: Mapping[str, Any], name: str) -> str:
     value = step[name]
     if name == SLOPE:
-        return "–" if value is None else _slope(step)
+        return _slope(step)
     return shown(value if value is None or abs(value) < 100 else round(value))
 
 
 def _slope(step: Mapping[str, Any]) -> str:
-    """By how many records a second the lag grows, and the standard error of that: unknown of a run that was stopped."""
-    return f"{step[SLOPE] or 0.0:+,.0f} ± {step['lag_slope_error_per_s'] or 0.0:,.0f}"
+    """By how many records a second the lag grows, and the standard error of that."""
+    return "not known" if step[SLOPE] is None else f"{step[SLOPE]:+,.0f} ± {step['lag_slope_error_per_s'] or 0.0:,.0f}"
 
 
 def _ms(value: float | None) -> str:

@@ -14,6 +14,9 @@ from pipeline.tools.load.run import LoadRequest, Target, measure
 
 TRIES = 2
 """A rate that does not hold is tried again: whatever else happens on a machine makes one fail, and none hold."""
+LONGEST = 4
+"""Where it is not known whether the lag grows, the next run is twice as long, up to so many times a step's length: the
+slope's error falls with the time to the power of 1.5, about."""
 Progress = Callable[[int, int], None]
 
 
@@ -21,6 +24,7 @@ Progress = Callable[[int, int], None]
 class _Run:
     report: dict[str, Any]
     rested: bool
+    seconds: float
 
 
 class Trials:
@@ -46,18 +50,26 @@ class Trials:
 
     def warm_up(self) -> bool:
         """Run the first rate once, for nothing; whether the system came to rest."""
-        return self._run(self._request.rate).rested
+        return self._run(self._request.rate, self._request.duration_s).rested
 
     def step(self, rate: float, objectives: Collection[str] | None = None) -> Step:
         """The rate's run that holds, else its last; objectives: those that count, None for all."""
-        runs = self._runs[rate]
-        for number in range(TRIES):
+        runs, shortest_s = self._runs[rate], self._request.duration_s
+        failed = number = 0
+        next_s = shortest_s
+        while True:
             if number == len(runs):
-                runs.append(self._run(rate))
-            step = judged(rate, runs[number].report, objectives, runs[number].rested)
+                runs.append(self._run(rate, next_s))
+            run = runs[number]
+            number += 1
+            step = judged(rate, run.report, objectives, run.rested)
             if step.holds or not step.rested or self._stopped():
                 break
-        return replace(step, tries=number + 1)
+            failed += step.known
+            if failed == TRIES or (not step.known and run.seconds >= LONGEST * shortest_s):
+                break
+            next_s = max(next_s, run.seconds if step.known else 2 * run.seconds)
+        return replace(step, tries=number)
 
     def known(self, objectives: Collection[str] | None = None) -> list[Step]:
         """What the runs that were made say, by rate: those that hold, else their last."""
@@ -72,14 +84,14 @@ class Trials:
         """Every run that counted, by rate, judged by the lag and what came out alone."""
         return [judged(rate, run.report, ()) for rate, runs in sorted(self._runs.items()) for run in runs]
 
-    def _run(self, rate: float) -> _Run:
+    def _run(self, rate: float, seconds: float) -> _Run:
         request = self._request
         self._made += 1
         # Sensors of their own: what those of the step before have learnt makes no difference.
         own = replace(request.scenario, name=f"{request.scenario.name}-step-{self._made}")
         with self._shown(rate) as progress:
-            step = replace(request, scenario=own, rate=rate)
+            step = replace(request, scenario=own, rate=rate, duration_s=seconds)
             result = measure(self._target, step, self._tapes, self._objectives, self._stopped, progress)
         all_came = not result.report["out"]["lost"]
         rested = self._rest.wait(request.drain_s, self._stopped) if self._target.pids else all_came
-        return _Run(result.report, rested)
+        return _Run(result.report, rested, seconds)

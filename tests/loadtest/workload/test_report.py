@@ -250,8 +250,21 @@ def test_a_lag_that_grows_has_a_slope() -> None:
     run = finished(watch, streams, schedule, 40_000)  # 4,000 a second are taken
     run.seen.series = [(START_US + at * 250_000, at * 750) for at in range(41)]  # 3,000 a second come out
     lag = lag_of(run)
-    assert abs(lag.slope_per_s - 1_000) < 20 and lag.records[0] == 0 and lag.records[-1] == 10_000
+    assert (
+        lag.slope_per_s is not None
+        and abs(lag.slope_per_s - 1_000) < 20
+        and lag.records[0] == 0
+        and lag.records[-1] == 10_000
+    )
     assert abs(report_of(run, [], {})["out"]["records_per_s"] - 3_000) < 1
+
+
+def test_of_few_values_a_lag_has_no_slope() -> None:
+    streams, schedule, watch = begun()
+    run = finished(watch, streams, schedule, 40_000)
+    run.seen.series = [(START_US + at * 1_000_000, at * 3_000) for at in range(11)]
+    document = report_of(run, [], {})["lag_records"]
+    assert document["slope_per_s"] is None and document["slope_error_per_s"] is None and document["end"] == 10_000
 
 
 def test_an_objective_that_was_not_measured_does_not_hold() -> None:

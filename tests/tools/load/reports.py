@@ -6,8 +6,8 @@ from typing import Any
 def report(
     p99_ms: float | None = 20.0,
     holds: bool = True,
-    slope: float = 0.0,
-    error: float = 0.0,
+    slope: float | None = 0.0,
+    error: float | None = 0.0,
     lost: int = 0,
     doubled: int = 0,
     behind_ms: float = 0.1,

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.tools.load.capacity import Bounds, Step, judged, search, summary
+from pipeline.tools.load.capacity import GROWS, NOT_KNOWN, STEADY, Bounds, Step, growth, judged, search, summary
 from tests.tools.load.reports import report
 
 
@@ -38,7 +38,7 @@ def test_the_search_ends() -> None:
     assert len(tried(63_000, bounds(within=0.01, steps=7))) == 7
     assert summary([], bounds()) == {
         **{"capacity_per_s": None, "did_not_hold_per_s": None},
-        **{"why": [], "ended": "unfinished", "steps": []},
+        **{"why": [], "known": True, "ended": "unfinished", "steps": []},
     }
 
 
@@ -66,8 +66,9 @@ def test_a_rate_that_broke_below_one_that_held_is_no_bound() -> None:
         ({}, ()),
         ({"p99_ms": 1_080, "holds": False}, ("scored p99 <= 50 ms: got 1,080 ms",)),
         ({"slope": 9}, ()),
-        ({"slope": 40}, ("the lag grows by 40 records a second",)),
-        ({"slope": 40, "error": 25}, ()),  # up and down, as messages come
+        ({"slope": 40}, ("the lag grows by 40 ± 0 records a second",)),
+        ({"slope": 2, "error": 4}, ()),
+        ({"slope": 40, "error": 14}, ("the lag grows by 40 ± 14 records a second",)),
         ({"lost": 3}, ("3 records had not come out when the wait for them ended",)),
         ({"doubled": 2}, ("2 records came out twice",)),
         ({"behind_ms": 90}, ()),  # counts as latency
@@ -77,7 +78,41 @@ def test_a_rate_that_broke_below_one_that_held_is_no_bound() -> None:
 )
 def test_a_step_says_what_does_not_hold(changed: dict[str, Any], why: tuple[str, ...]) -> None:
     step = judged(1_000, report(**changed))
-    assert (step.why, step.holds) == (why, not why)
+    assert (step.why, step.holds, step.known) == (why, not why, True)
+
+
+@pytest.mark.parametrize(
+    ("slope", "error", "said"),
+    [
+        (10, 0, STEADY),
+        (10.1, 0, GROWS),
+        (-90, 50, STEADY),
+        (-90, 50.1, NOT_KNOWN),  # the noisier, the less is known
+        (2, 4.1, NOT_KNOWN),
+        (40, 14, GROWS),
+        (40, 15, NOT_KNOWN),
+        (40, 400, NOT_KNOWN),
+        (None, None, NOT_KNOWN),
+        (0, None, NOT_KNOWN),
+    ],
+)
+def test_a_lag_grows_or_does_not_where_both_bounds_of_its_slope_say_so(
+    slope: float | None, error: float | None, said: str
+) -> None:
+    assert growth(1_000, slope, error) == said
+    step = judged(1_000, report(slope=slope, error=error))
+    assert (step.holds, step.known, step.document()["lag"]) == (said == STEADY, said != NOT_KNOWN, said)
+
+
+def test_what_is_not_known_does_not_hold_and_says_so() -> None:
+    assert judged(32_000, report(slope=1_591, error=870)).why == (
+        "not known whether the lag grows: +1,591 ± 870 records a second, up to 3,331 with 2 errors, 320 allowed",
+    )
+    assert judged(1_000, report(slope=None, error=None)).why[0].endswith("the run was too short for a slope")
+    slow = judged(1_000, report(p99_ms=80, holds=False, error=50))
+    assert slow.known and len(slow.why) == 2  # that it is too slow is known
+    steps = [judged(1_000, report()), judged(1_050, report(error=50))]
+    assert summary(steps, bounds())["known"] is False and summary(steps[:1], bounds())["known"] is True
 
 
 def test_of_a_run_only_the_objectives_that_are_asked_for_count() -> None:

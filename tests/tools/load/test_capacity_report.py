@@ -26,14 +26,20 @@ def test_the_answer_is_between_what_held_and_what_did_not() -> None:
     assert verdict(document(Step(4_000, (), report()))) == "4,000 records/s held; no higher rate was to be tried"
     assert verdict(document(Step(100, ("slow",), report()))).startswith("100 did not (slow); no lower rate")
     assert verdict(document(held)).endswith("the search was not over yet")
+    unknown = Step(1_050, ("not known",), report(error=90), known=False)
+    assert verdict(document(held, unknown)).endswith("1,050 counts as one that did not (not known)")
     assert "still at work" in verdict(document(Step(1_000, ("slow",), report(), rested=False)))
     assert verdict(document()).startswith("no rate was tried")
 
 
 def test_a_step_is_a_line() -> None:
     line = step_line(Step(1_000, ("slow",), report(p99_ms=80, slope=12), tries=2))
-    assert line.strip() == "1,000/s  scored p50 5 ms, p99 80 ms, lag +12 ± 0/s  does not hold: slow (of 2 tries)"
+    assert line.strip() == (
+        "1,000/s  scored p50 5 ms, p99 80 ms, lag +12 ± 0/s  does not hold: slow (2 tries, the last of 10 s)"
+    )
     assert step_line(Step(1_000, (), report(p99_ms=None))).endswith("p99 none, lag +0 ± 0/s  holds")
+    short = Step(1_000, ("why",), report(slope=None, error=None), known=False)
+    assert step_line(short).endswith("lag not known  counts as one that does not hold: why")
 
 
 def test_what_is_written_says_where_and_when(tmp_path: Path) -> None:

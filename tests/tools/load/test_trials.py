@@ -55,6 +55,19 @@ def test_a_rate_that_does_not_hold_is_tried_again(monkeypatch: pytest.MonkeyPatc
     assert [(step.rate, step.holds) for step in made.known()] == [(500, True), (1_000, False)]
 
 
+def test_where_a_lag_may_grow_or_not_the_next_run_is_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    noisy, slow = report(error=40), report(p99_ms=80, holds=False)
+    made, asked = trials_of(monkeypatch, noisy, report(), *[noisy] * 3, slow, noisy, slow)
+    assert made.step(500).holds and [request.duration_s for request in asked] == [10, 20]
+    step = made.step(1_000)
+    assert [request.duration_s for request in asked[2:]] == [10, 20, 40]
+    assert not step.holds and not step.known and step.tries == 3
+    step = made.step(2_000)
+    assert [request.duration_s for request in asked[5:]] == [10, 10, 20]
+    assert not step.holds and step.known and step.tries == 3
+    assert made.step(1_000).tries == 3 and len(asked) == 8  # the runs that were made are enough
+
+
 def test_what_has_not_come_out_is_still_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
     made, asked = trials_of(monkeypatch, report(lost=5))
     step = made.step(500)
