@@ -46,8 +46,10 @@ MAX_MESSAGES = 16_384
 # After a transaction a rest of `gather_ms`, or of so many times what it took: what it costs depends on its partitions,
 # hardly on how many records it holds, here, at the broker and in every stage behind (docs/adr/0047). However little is
 # gathered, at most a third of the time goes into them; on a busy machine they take longer, and are fewer and larger.
+# The shortest of the last three counts: with 400 ms at most, a single slow one would hold up what comes after it.
 REST_RATIO = 2.0
-MAX_REST_S = 0.05
+MAX_REST_S = 0.4
+REST_OF_LAST = 3
 # So long an idle worker waits for a message before it looks after ticks, rejects and the request to stop.
 POLL_S = 0.05
 # Payload bytes of one pass of the decoder: it takes several times as much memory.
@@ -117,7 +119,7 @@ class IngestWorker:
             telemetry.count("forebay_ingest_commands", 0, what=what)
         self.idle = IdleDetector(settings.idle_us / 1e6, self.sensors.lateness_us)
         gather_s = settings.gather_ms / 1000
-        self.spacing = Spacing(REST_RATIO, max(MAX_REST_S, gather_s), gather_s)
+        self.spacing = Spacing(REST_RATIO, max(MAX_REST_S, gather_s), gather_s, REST_OF_LAST)
         self.consumer = clients.consumer(settings, STAGE, **tail.EOF_EVENTS, **fetching(settings.gather_ms))
         self.receive_messages = MAX_MESSAGES
         self.caught_up = CaughtUp(self.consumer, settings.topics.raw)
