@@ -24,15 +24,15 @@ class Ended(NamedTuple):
 
 
 class _Captured(io.TextIOWrapper):
-    """A file that keeps what is written to it, text and bytes, also after it was closed."""
+    """What is written to it, text and bytes, can be read also after it was closed."""
 
     def __init__(self) -> None:
-        self.kept = io.BytesIO()
-        super().__init__(self.kept, encoding="utf-8", errors="backslashreplace", write_through=True)
+        self.content = io.BytesIO()
+        super().__init__(self.content, encoding="utf-8", errors="backslashreplace", write_through=True)
 
     def text(self) -> str:
         self.flush()
-        return self.kept.getvalue().decode()
+        return self.content.getvalue().decode()
 
 
 def forebay(*words: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Ended:

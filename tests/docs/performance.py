@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
+from pipeline.tools.load.capacity_report import slope_said
+from pipeline.tools.load.machine import other_work
 from pipeline.tools.processes import STAGES
 from tests.contract.tree import ROOT
 
 FOLDER = ROOT / "docs" / "performance"
-BUSY_LOAD = 0.5
-"""With a higher load before the run, something else was running."""
 PROCESSES = ("broker", *STAGES)
 PARTITIONS = (12, 96)
 """Of a projection."""
@@ -58,12 +58,10 @@ def read(name: str, folder: Path = FOLDER) -> Document | None:
 def said(document: Document) -> str:
     """Where a file's figures are from, as a sentence's end."""
     machine = document["machine"]
-    load = machine["load_before"]
     kafka = " that also run Kafka" if document.get("kafka", True) else ""
-    beside = f", other work beside (load {load:g})" if load > BUSY_LOAD else ""
     return (
         f"`{document['command']}`, {machine['cores']} cores{kafka}, {machine['memory_gib']:.0f} GiB, "
-        f"{document['date']}, version {document['commit']}{beside}"
+        f"{document['date']}, version {document['commit']}{other_work(machine['load_before'])}"
     )
 
 
@@ -303,9 +301,7 @@ def capacity(document: Document) -> str:
             f"{_ms(run['scored_p50_ms'])} / {_ms(run['scored_p99_ms'])}",
             f"{_ms(run['alert_p50_ms'])} / {_ms(run['alert_p99_ms'])}",
             run["alerts"],
-            "–"
-            if run["lag_slope_per_s"] is None
-            else f"{run['lag_slope_per_s']:+,.0f} ± {run['lag_slope_error_per_s']:,.0f}",
+            slope_said(run),
             run["lag"],
             f"{run['seconds']:.0f}",
             _ms(run["generator_behind_p99_ms"]),

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
     from pipeline.tools.load.capacity import Bounds, Step
     from pipeline.tools.load.trials import Progress, Trials
 
+Duration = Annotated[
+    float,
+    typer.Option(
+        min=1.0, max=3_600.0, help="Seconds a step; up to four times that where it is not known if the lag grows."
+    ),
+]
 Out = Annotated[Path | None, typer.Option(help="Write capacity.json, capacity.md and capacity.svg there.")]
 
 
@@ -41,12 +47,7 @@ def capacity(
     highest: Annotated[float, typer.Option(min=1.0, max=10_000_000.0, help="No rate above that is tried.")] = 200_000.0,
     within: Annotated[float, typer.Option(min=0.01, max=1.0, help="How close to each other the ends must be.")] = 0.1,
     steps: Annotated[int, typer.Option(min=1, max=50, help="Rates to try at most.")] = 12,
-    duration: Annotated[
-        float,
-        typer.Option(
-            min=1.0, max=3_600.0, help="Seconds a step; up to four times that where it is not known if the lag grows."
-        ),
-    ] = 30.0,
+    duration: Duration = 30.0,
     warm_up: WarmUp = 5.0,
     drain: Drain = 60.0,
     seed: Seed = 0,

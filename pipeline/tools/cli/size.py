@@ -14,8 +14,6 @@ LEFT_OUT = (
     "the page and outputs; the system, its page cache and free room on disks; states, models and samples; floods: the "
     "flows are a calm plant's"
 )
-BUSY_LOAD = 0.5
-"""With a higher load before a run something else was running."""
 
 
 @app.command()
@@ -87,8 +85,10 @@ def _per_second(text: str) -> float:
 
 def _measured_by(run: dict[str, Any]) -> str:
     """Where figures are from, and what else ran there."""
-    beside = f", other work beside (load {run['load_before']:g})" if run["load_before"] > BUSY_LOAD else ""
-    return f"measured by `{run['command']}`, {run['machine']}, {run['date']}, version {run['version']}{beside}"
+    from pipeline.tools.load.machine import other_work
+
+    where = f"{run['machine']}, {run['date']}, version {run['version']}{other_work(run['load_before'])}"
+    return f"measured by `{run['command']}`, {where}"
 
 
 def _rate(flows_per_s: float) -> str:

@@ -72,7 +72,7 @@ def step_line(step: Step) -> str:
     beside = f"; other work took {other:.1f} cores" if (other or 0.0) > MUCH_CORES else ""
     return (
         f"{step.rate:10,.0f}/s  scored p50 {_ms(found['scored_p50_ms'])}, p99 {_ms(found['scored_p99_ms'])}, "
-        f"lag {_slope(found)}{per_s}  {said}{again}{beside}"
+        f"lag {slope_said(found)}{per_s}  {said}{again}{beside}"
     )
 
 
@@ -152,13 +152,13 @@ def write_capacity(document: Mapping[str, Any], folder: Path) -> dict[str, str]:
 
 
 def _cell(step: Mapping[str, Any], name: str) -> str:
-    value = step[name]
     if name == SLOPE:
-        return _slope(step)
+        return slope_said(step)
+    value = step[name]
     return shown(value if value is None or abs(value) < 100 else round(value))
 
 
-def _slope(step: Mapping[str, Any]) -> str:
+def slope_said(step: Mapping[str, Any]) -> str:
     """By how many records a second the lag grows, and the standard error of that."""
     return "not known" if step[SLOPE] is None else f"{step[SLOPE]:+,.0f} ± {step['lag_slope_error_per_s'] or 0.0:,.0f}"
 

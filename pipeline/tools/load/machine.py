@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = Path("/proc/meminfo")
+BUSY_LOAD = 0.5
+"""With a higher load before a run something else was running."""
 
 
 def machine() -> dict[str, Any]:
@@ -20,6 +22,11 @@ def machine() -> dict[str, Any]:
         "forebay": version("forebay"),
         "started_us": time.time_ns() // 1000,
     }
+
+
+def other_work(load_before: float) -> str:
+    """That something else was running before a run, as a sentence's end; empty where nothing was."""
+    return f", other work beside (load {load_before:g})" if load_before > BUSY_LOAD else ""
 
 
 def _memory_gib() -> float | None:
