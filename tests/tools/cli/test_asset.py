@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -11,8 +12,8 @@ import pytest
 from pipeline.archive.partition import PartitionArchive
 from pipeline.archive.streams import Limits
 from pipeline.tools.assets import current
-from pipeline.tools.cli.main import main
 from pipeline.tools.cli.output import people
+from tests import commands
 from tests.archive.plant import feed, random_log, wire
 
 MARKUP = "[bold red]=1"
@@ -59,29 +60,20 @@ def flows(tmp_path: Path) -> Path:
     return path
 
 
-class Run:
-    """Runs `forebay` as typed."""
-
-    def __init__(self, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-        self._capfd, self._monkeypatch = capfd, monkeypatch
-
-    def __call__(self, *words: object) -> tuple[int, str, dict[str, Any]]:
-        self._monkeypatch.setattr("sys.argv", ["forebay", *map(str, words)])
-        code = 0
-        try:
-            main()
-        except SystemExit as stop:
-            code = int(stop.code or 0)
-        out, err = self._capfd.readouterr()
-        assert "\x1b" not in out + err and "\x9b" not in out + err and "\u202e" not in err
-        document = json.loads(out.splitlines()[-1]) if out.strip() else {}
-        return code, err, document
+Run = Callable[..., tuple[int, str, dict[str, Any]]]
 
 
 @pytest.fixture
-def forebay(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def forebay(monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs `forebay` as typed: its exit code, its words for people, its document."""
     monkeypatch.setenv("COLUMNS", "200")
-    return Run(capfd, monkeypatch)
+
+    def run(*words: object) -> tuple[int, str, dict[str, Any]]:
+        code, out, err = commands.forebay(*map(str, words))
+        assert "\x1b" not in out + err and "\x9b" not in out + err and "\u202e" not in err
+        return code, err, json.loads(out.splitlines()[-1]) if out.strip() else {}
+
+    return run
 
 
 def test_a_list_for_people(forebay: Run, flows: Path) -> None:
