@@ -36,7 +36,8 @@ class View:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._alerts: deque[Text] = deque(maxlen=8)
-        self._rates: deque[tuple[float, int]] = deque(maxlen=20)
+        self._rates: deque[tuple[float, int]] = deque(maxlen=3)
+        """When how many rows had been scored: the rate is that of the last two pictures' time."""
         self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
         self._next_line_s = 0.0
 

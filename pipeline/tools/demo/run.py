@@ -31,6 +31,8 @@ from pipeline.tools.system.record import SystemRecord
 from pipeline.tools.system.supervise import Request
 
 DRAIN_TIMEOUT_S = 60.0
+COUNT_EVERY_S = 1.0
+"""How often it is counted what was sent, scored and archived, and shown."""
 
 
 class Interrupted(Exception):
@@ -173,32 +175,18 @@ def follow(
             raise Interrupted
         processes.check()
         announce(view, changes, watch.poll(0.1))
-        sent = min(expected, watch.raw_messages())  # after what is scored by now: of that nothing is more than was sent
         now_s = time.monotonic()
+        if streamed_s is None and all(sender.process.poll() is not None for sender in senders):
+            streamed_s = now_s
         if now_s >= next_count_s:
             require_running(settings.run_folder)
-            next_count_s = now_s + 1.0
+            next_count_s = now_s + COUNT_EVERY_S
             books = account(settings.archive_uri)
             rejected = sum(row["rejected"] for row in books)
             archived = sum(row["accepted"] + row["late"] for row in books) + rejected
-        if streamed_s is None and all(sender.process.poll() is not None for sender in senders):
-            streamed_s = now_s
-        # Some traffic follows the last event.
-        event_minutes = min(max(0, watch.event_time_us - traffic.CUT_US), EVENT_SPAN_US) / 60e6
-        view.show(
-            Picture(
-                phase="streaming" if streamed_s is None else "draining",
-                elapsed_s=now_s - started_s,
-                event_minutes=event_minutes,
-                total_minutes=EVENT_SPAN_US / 60e6,
-                sent=sent,
-                scored=watch.rows,
-                suspects=sum(sensor.suspects for sensor in watch.sensors.values()),
-                incidents=sum(not each.is_notice for each in joined(alert.document for alert in watch.alerts.values())),
-                lag=max(0, sent - watch.rows),
-                archived=archived,
-            )
-        )
+            # Asked after what is scored by now: of that nothing is more than was sent.
+            sent = min(expected, watch.raw_messages())
+            view.show(picture(watch, streamed_s is None, now_s - started_s, sent, archived))
         if streamed_s is not None:
             if archived >= expected and watch.rows >= expected - rejected and watch.alerts_complete():
                 while not watch.idle:
@@ -210,6 +198,24 @@ def follow(
                     f"{archived} of {expected} records archived and alerts {alerts} {DRAIN_TIMEOUT_S:.0f} s after the "
                     f"last was sent; the workers' logs are in {processes.logs}"
                 )
+
+
+def picture(watch: Watch, streaming: bool, elapsed_s: float, sent: int, archived: int) -> Picture:
+    """The figures of now, of what has been seen until now."""
+    # Some traffic follows the last event.
+    event_minutes = min(max(0, watch.event_time_us - traffic.CUT_US), EVENT_SPAN_US) / 60e6
+    return Picture(
+        phase="streaming" if streaming else "draining",
+        elapsed_s=elapsed_s,
+        event_minutes=event_minutes,
+        total_minutes=EVENT_SPAN_US / 60e6,
+        sent=sent,
+        scored=watch.rows,
+        suspects=sum(sensor.suspects for sensor in watch.sensors.values()),
+        incidents=sum(not each.is_notice for each in joined(alert.document for alert in watch.alerts.values())),
+        lag=max(0, sent - watch.rows),
+        archived=archived,
+    )
 
 
 def require_running(folder: Path) -> None:
