@@ -5,13 +5,11 @@ from pathlib import Path
 import orjson
 import pytest
 from confluent_kafka import TopicPartition
-from typer.testing import CliRunner
 
 from pipeline.contracts.raw import END_OF_SOURCE
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
-from pipeline.tools.cli import load
-from pipeline.tools.cli.main import main
+from tests.commands import forebay
 from tests.integration.chains import settings_for
 
 pytestmark = pytest.mark.integration
@@ -37,10 +35,9 @@ def sent(settings: Settings) -> list[tuple[str, str, bytes]]:
 
 
 def run(kafka: str, prefix: str, *options: str) -> dict[str, object]:
-    arguments = ["send", "--bootstrap", kafka, "--prefix", prefix, "--json", *options]
-    result = CliRunner().invoke(load.app, arguments)
-    assert result.exit_code == 0, result.output
-    document: dict[str, object] = orjson.loads(result.stdout.splitlines()[-1])
+    ended = forebay("load", "send", "--bootstrap", kafka, "--prefix", prefix, "--json", *options)
+    assert ended.code == 0, ended.stdout + ended.stderr
+    document: dict[str, object] = orjson.loads(ended.stdout.splitlines()[-1])
     return document
 
 
@@ -62,9 +59,6 @@ def test_it_keeps_its_pace_and_its_bound(kafka: str, prefix: str, tmp_path: Path
     assert 0 < int(str(document["sent"])) <= 750 + 1, "none before it is due, and one may be due at the end"
 
 
-def test_it_stays_at_home(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["forebay", "load", "send", "--bootstrap", "kafka.example:9092"])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 2
-    assert "--not-local" in capsys.readouterr().err
+def test_it_stays_at_home() -> None:
+    ended = forebay("load", "send", "--bootstrap", "kafka.example:9092")
+    assert ended.code == 2 and "--not-local" in ended.stderr

@@ -1,7 +1,6 @@
 """Files of a generated plant: three hours of a small one, with every attack."""
 
 import json
-import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from loadtest.plants.generated.names import NAMES_FILE
 from loadtest.plants.generated.plant import EVENTS_FILE, Plan, Plant, PlantError, plant_of, write_plant
 from loadtest.plants.generated.site import dotted, mac_text
 from pipeline.ingest.files.offline_rows import decode_file
-from pipeline.tools.cli.main import main
+from tests.commands import forebay
 from tests.contract.tree import ROOT
 from tests.ingest.records import MAX_FUTURE_US, SENT_US
 
@@ -260,34 +259,25 @@ def test_what_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> N
     assert said in str(refused.value)
 
 
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str
-) -> tuple[int, dict[str, Any], str]:
-    monkeypatch.setattr(sys, "argv", ["forebay", "load", "plant", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    lines = printed.out.strip().splitlines()
-    return int(ended.value.code or 0), json.loads(lines[-1]) if lines else {}, printed.err
+def run(*words: str) -> tuple[int, dict[str, Any], str]:
+    ended = forebay("load", "plant", *words)
+    lines = ended.stdout.strip().splitlines()
+    return ended.code, json.loads(lines[-1]) if lines else {}, ended.stderr
 
 
 @pytest.mark.slow
-def test_the_command_writes_the_same(
-    written: Written, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_writes_the_same(written: Written, tmp_path: Path) -> None:
     options = ("--out", str(tmp_path / "plant"), "--days", "0.125", "--seed", "5", "--size", "small")
-    code, document, shown = run(monkeypatch, capsys, *options)
+    code, document, shown = run(*options)
     assert code == 0 and "15 attack, 0 fault, 1 benign" in shown.replace("\n", " ")
     assert document["sensors"] == written.facts["sensors"] and document["events"]["attack"] == 15
     assert files(tmp_path / "plant") == files(written.folder)
-    code, document, _ = run(monkeypatch, capsys, *options, "--json")
+    code, document, _ = run(*options, "--json")
     assert code == 2 and "which is not empty, expected a new or empty folder" in document["error"]
 
 
-def test_the_command_refuses_an_attack_nobody_knows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_refuses_an_attack_nobody_knows(tmp_path: Path) -> None:
     out = tmp_path / "plant"
-    code, document, _ = run(monkeypatch, capsys, "--out", str(out), "--attacks", "flood,storm", "--json")
+    code, document, _ = run("--out", str(out), "--attacks", "flood,storm", "--json")
     assert code == 2 and document["error"].startswith("--attacks: got storm, expected all, none or some of ")
     assert not out.exists()

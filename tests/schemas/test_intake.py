@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from pipeline.errors import Misconfigured
 from pipeline.settings import Settings, load_settings
-from pipeline.tools.cli.main import main
 from schemas.intake import TopicSource
+from tests.commands import forebay
 
 TOPIC = {"topic": "zeek", "site": "plant", "sensor": {"field": "host.name", "else": "edge-1"}}
 FILE = {"file": "/opt/zeek/logs/current/conn.log", "site": "plant", "sensor": "edge-1"}
@@ -86,31 +86,25 @@ def test_a_file_is_of_one_entry(tmp_path: Path) -> None:
 )
 def test_who_reads_a_source_is_said(
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
     command: tuple[str, ...],
     code: int,
     said: str,
 ) -> None:
     load(tmp_path, TOPIC)
-    assert run(capsys, monkeypatch, *command, "--sources", str(tmp_path / "sources.yaml")) == (code, said)
+    assert run(*command, "--sources", str(tmp_path / "sources.yaml")) == (code, said)
 
 
-def test_intake_reads_no_files(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_intake_reads_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(tmp_path, FILE)
     words = ("intake", "run", "--sources", str(tmp_path / "sources.yaml"))
-    assert run(capsys, monkeypatch, *words) == (78, "files alone, which `forebay flow follow` reads")
+    assert run(*words) == (78, "files alone, which `forebay flow follow` reads")
     monkeypatch.delenv("FOREBAY_SOURCES", raising=False)
-    assert run(capsys, monkeypatch, "flow", "follow") == (2, "PATH: got none, expected files")
+    assert run("flow", "follow") == (2, "PATH: got none, expected files")
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, "Said"]:
-    monkeypatch.setattr("sys.argv", ["forebay", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0), Said(capsys.readouterr().err)
+def run(*words: str) -> tuple[int, "Said"]:
+    ended = forebay(*words)
+    return ended.code, Said(ended.stderr)
 
 
 class Said(str):

@@ -16,7 +16,7 @@ from pipeline.contracts.date_order import DateOrder
 from pipeline.errors import BadData
 from pipeline.ingest.files.offline_rows import Decoded, decode_file
 from pipeline.tools.cli import flow as flow_commands
-from pipeline.tools.cli.main import main
+from tests.commands import forebay
 
 SAMPLES = Path(__file__).parents[1] / "samples/field-cases"
 # Long after the samples' times.
@@ -331,9 +331,7 @@ def test_netflow_events_beside_flow_events_do_not_count_twice(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("escape", ["\x1b]0;pwned\x07", "\x9b31m", "\u202e", "\x00", "\u200b"])
-def test_nothing_of_a_record_steers_the_terminal(
-    escape: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_nothing_of_a_record_steers_the_terminal(escape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cases = {
         "raw": lines(
@@ -351,11 +349,8 @@ def test_nothing_of_a_record_steers_the_terminal(
     for name, content in cases.items():
         path = written(tmp_path, content.encode(), name)
         for arguments in (["check"], ["check", "--fields"], ["check", "--json"], ["features", "--out", "x.parquet"]):
-            monkeypatch.setattr("sys.argv", ["forebay", "flow", *arguments, str(path)])
-            with pytest.raises(SystemExit):
-                main()
-            shown = capfd.readouterr()
-            text = (shown.out + shown.err).replace("\n", "")
+            ended = forebay("flow", *arguments, str(path))
+            text = (ended.stdout + ended.stderr).replace("\n", "")
             assert text and text.isprintable(), (name, arguments, [c for c in text if not c.isprintable()])
 
 

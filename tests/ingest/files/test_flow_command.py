@@ -8,8 +8,8 @@ import pytest
 
 from pipeline.errors import BadData
 from pipeline.tools.cli import flow
-from pipeline.tools.cli.main import main
 from schemas.fields import arrow_schema
+from tests.commands import forebay
 from tests.ingest.records import EVE, ICSFLOW, ZEEK
 
 
@@ -74,13 +74,9 @@ def test_other_events_are_no_records(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert document["read"] == document["accepted"] == 1 and "other lines" in shown
 
 
-def test_an_unknown_format_names_the_known_ones(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_format_names_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "x").write_text("hello")
     with pytest.raises(BadData, match="suricata-eve"):
         flow.check(str(tmp_path / "x"))
-    monkeypatch.setattr("sys.argv", ["forebay", "flow", "check", str(tmp_path / "x")])
-    with pytest.raises(SystemExit) as left:
-        main()
-    assert left.value.code == 64 and "icsflow" in capsys.readouterr().err
+    ended = forebay("flow", "check", str(tmp_path / "x"))
+    assert ended.code == 64 and "icsflow" in ended.stderr

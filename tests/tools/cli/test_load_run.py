@@ -1,29 +1,20 @@
 """`forebay load run` and `capacity` before they reach any Kafka: what they list and what they refuse."""
 
 import json
-import sys
 
 import pytest
 
 from loadtest.workload.scenario import shipped
-from pipeline.tools.cli.main import main
+from tests.commands import forebay
 
 
-def left(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["forebay", "load", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    return int(ended.value.code or 0)
-
-
-def test_the_scenarios_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    assert left(monkeypatch, "scenarios") == 0
-    shown = capsys.readouterr()
-    listed = json.loads(shown.out.splitlines()[-1])["scenarios"]
-    assert [each["name"] for each in listed] == list(shipped())
-    lines = shown.err.splitlines()
+def test_the_scenarios_are_listed() -> None:
+    ended = forebay("load", "scenarios")
+    listed = json.loads(ended.stdout.splitlines()[-1])["scenarios"]
+    assert ended.code == 0 and [each["name"] for each in listed] == list(shipped())
+    lines = ended.stderr.splitlines()
     assert all(line.endswith(each["title"]) for line, each in zip(lines, listed, strict=True))
-    assert " 1 sensor   a device nobody knows" in shown.err and " 2 sensors  8,000" in shown.err
+    assert " 1 sensor   a device nobody knows" in ended.stderr and " 2 sensors  8,000" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -39,9 +30,6 @@ def test_the_scenarios_are_listed(monkeypatch: pytest.MonkeyPatch, capsys: pytes
         (("capacity", "--warm-up", "30"), "less warm-up than duration"),
     ],
 )
-def test_what_makes_no_sense_is_refused(
-    words: tuple[str, ...], said: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert left(monkeypatch, *words, "--json") == 2
-    shown = capsys.readouterr()
-    assert said in json.loads(shown.out.splitlines()[-1])["error"]
+def test_what_makes_no_sense_is_refused(words: tuple[str, ...], said: str) -> None:
+    ended = forebay("load", *words, "--json")
+    assert ended.code == 2 and said in json.loads(ended.stdout.splitlines()[-1])["error"]

@@ -12,30 +12,24 @@ from pipeline.errors import Misconfigured
 from pipeline.runtime.kafka import clients
 from pipeline.runtime.kafka.security import require_usable, without_values
 from pipeline.settings import load_settings
-from pipeline.tools.cli.main import main
 from tests.commands import forebay
 from tests.docs.tables import every_command
 
 SECRET = "hunter2hunter2"
 
 
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[int, str]:
+def run(*words: str) -> tuple[int, str]:
     """The exit code of a command, and all it printed."""
-    monkeypatch.setattr(sys, "argv", ["forebay", *words])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    printed = capsys.readouterr()
-    return int(ended.value.code or 0), printed.out + printed.err
+    ended = forebay(*words)
+    return ended.code, ended.stdout + ended.stderr
 
 
-def test_every_command_refuses_settings_that_cannot_be(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_every_command_refuses_settings_that_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FOREBAY_SECURITY", f"{{'sasl.password': '{SECRET}'")
     commands = [words for words, _ in every_command()]
     assert len(commands) > 40
     for words in commands:
-        code, printed = run(capsys, monkeypatch, *words)
+        code, printed = run(*words)
         assert code == 78, words
         assert printed.count("\n") == 1 and printed.startswith("error: FOREBAY_SECURITY: got"), (words, printed)
         assert SECRET not in printed
@@ -79,11 +73,10 @@ def test_what_cannot_be_is_said_in_one_line(
     variable: str,
     value: str,
     said: str,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(variable, value)
-    code, printed = run(capsys, monkeypatch, "config", "show")
+    code, printed = run("config", "show")
     assert code == 78, printed
     assert printed.count("\n") == 1 and said in printed
     assert SECRET not in printed
@@ -108,14 +101,13 @@ def test_a_settings_file_that_cannot_be_is_said_in_one_line(
     text: str | None,
     said: str,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     file = tmp_path / "forebay.yaml"
     if text is not None:
         file.write_text(text)
     monkeypatch.setenv("FOREBAY_CONFIG", str(file))
-    code, printed = run(capsys, monkeypatch, "config", "show")
+    code, printed = run("config", "show")
     assert code == 78, printed
     assert printed.count("\n") == 1 and said in printed and str(file) in printed
     assert SECRET not in printed
@@ -141,13 +133,13 @@ def test_variables_that_others_read_are_no_settings(monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("name", ["archive", "state", "registry", "samples", "replay"])
 def test_a_folder_that_is_a_file_is_a_setting_to_correct(
-    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "file"
     file.write_text("")
     for path in (file, file / "below"):
         monkeypatch.setenv(f"FOREBAY_{name.upper()}_URI", str(path))
-        code, printed = run(capsys, monkeypatch, "topic", "check")
+        code, printed = run("topic", "check")
         assert code == 78
         assert printed.count("\n") == 1 and f"FOREBAY_{name.upper()}_URI {path}: got {file}, which is a file" in printed
 
