@@ -10,7 +10,20 @@ from pipeline.runtime import hashing
 from pipeline.runtime.compiled import Function, compile_uncounted, sources_of, stamp_of
 
 # The folders and files whose functions are compiled, and those of the numbers that are compiled into them.
-_SOURCES = ("compiled.py", "community_id.py", "reasons.py", "scan/*.py", "formats/protocols.py")
+_SOURCES = (
+    "compiled.py",
+    "community_id.py",
+    "reasons.py",
+    "scan/*.py",
+    "formats/cell_repair.py",
+    "formats/coalesce.py",
+    "formats/nfdump_csv.py",
+    "formats/own_marks.py",
+    "formats/protocols.py",
+    "formats/zeek.py",
+    "intake/pack.py",
+    "intake/records.py",
+)
 _ELSEWHERE = (Path(hashing.__file__), Path(raw.__file__))
 SOURCES = sources_of(Path(__file__).parent, _SOURCES, _ELSEWHERE)
 _STAMP = stamp_of(SOURCES)

@@ -9,7 +9,10 @@ from types import ModuleType
 import pytest
 from numba.core.dispatcher import Dispatcher
 
+from pipeline.runtime.compiled import stamp_of
 from tests.contract.tree import ROOT, relative
+
+STAGES = ("featurize", "ingest")
 
 
 def imported_names(path: Path) -> dict[str, str]:
@@ -27,7 +30,7 @@ def files_compiled_in(module: ModuleType) -> Iterator[tuple[str, Path]]:
     path = Path(str(module.__file__))
     origins = imported_names(path)
     for function in vars(module).values():
-        if not isinstance(function, Dispatcher) or function.py_func.__module__ != module.__name__:
+        if not _is_own(function, module):
             continue
         for name in function.py_func.__code__.co_names:
             value = vars(module).get(name)
@@ -36,7 +39,27 @@ def files_compiled_in(module: ModuleType) -> Iterator[tuple[str, Path]]:
                 yield f"{function.py_func.__name__}: {name}", ROOT / f"{origin.replace('.', '/')}.py"
 
 
-@pytest.mark.parametrize("stage", ["featurize", "ingest"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_all_that_is_compiled_has_the_stamp(stage: str) -> None:
+    compiled = importlib.import_module(f"pipeline.{stage}.compiled")
+    stamped = set()
+    for path in (ROOT / "pipeline" / stage).rglob("*.py"):
+        assert "njit" not in path.read_text(encoding="utf-8"), (
+            f"{relative(path)}: expected pipeline/{stage}/compiled.py"
+        )
+        if not any(name in ("compiled", "inlined") for name in imported_names(path)):
+            continue
+        module = importlib.import_module(relative(path).removesuffix(".py").replace("/", "."))
+        assert path in compiled.SOURCES, f"not in SOURCES of pipeline/{stage}/compiled.py: {relative(path)}"
+        stamped |= {each._cache._cache_file._source_stamp for each in vars(module).values() if _is_own(each, module)}
+    assert stamped == {stamp_of(compiled.SOURCES)}
+
+
+def _is_own(value: object, module: ModuleType) -> bool:
+    return isinstance(value, Dispatcher) and value.py_func.__module__ == module.__name__
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_the_stamp_is_that_of_all_files_whose_numbers_are_compiled_in(stage: str) -> None:
     sources = importlib.import_module(f"pipeline.{stage}.compiled").SOURCES
     modules = [

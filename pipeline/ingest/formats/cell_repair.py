@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.draft import Mask
 from pipeline.ingest.scan.cells import ABSENT, Bytes, Cells, Ints
 
@@ -21,7 +21,7 @@ def without_no_numbers(cells: Cells, columns: Sequence[int], negative: bool = Fa
     _drop(cells.text, cells.starts, cells.ends, cells.kinds, np.array(columns, np.int64), negative)
 
 
-@njit(cache=True)
+@compiled
 def _drop(
     text: Bytes,
     starts: np.ndarray[tuple[int, int], np.dtype[np.int64]],
@@ -30,7 +30,8 @@ def _drop(
     columns: Ints,
     negative: bool,
 ) -> None:
-    for column in columns:
+    for number in range(len(columns)):
+        column = columns[number]
         for row in range(starts.shape[1]):
             first, last = starts[column, row], ends[column, row]
             if kinds[column, row] == ABSENT:

@@ -5,8 +5,8 @@ from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.scan.cells import ABSENT, BARE, NULL, NUMBER, STRING, Bytes, Cells, Ints, Kinds
 
 
@@ -24,7 +24,7 @@ class Choice(IntEnum):
 Merge = tuple[tuple[int, ...], Choice]  # the columns to choose from, and how
 
 
-@njit(cache=True)
+@compiled
 def _void(text: Bytes, offset: int, end: int) -> bool:
     """Whether a text is made of zeros and punctuation only; the epoch as a date counts."""
     if end - offset > 10 and text[offset] == 49 and text[offset + 1] == 57 and text[offset + 2] == 55:
@@ -38,7 +38,7 @@ def _void(text: Bytes, offset: int, end: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _choose(
     text: Bytes,
     starts: npt.NDArray[np.int64],

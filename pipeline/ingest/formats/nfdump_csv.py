@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.draft import Draft, Mask
 from pipeline.ingest.formats import exporter
 from pipeline.ingest.scan.cells import ABSENT, BARE, Bytes, Cells
@@ -64,7 +64,7 @@ def _split_at_dot(cells: Cells, rows: Mask, port: int, kind: int, code: int) -> 
     _split(cells.text, cells.starts, cells.ends, cells.kinds, rows, port, kind, code)
 
 
-@njit(cache=True)
+@compiled
 def _split(
     text: Bytes,
     starts: npt.NDArray[np.int64],

@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from numba import njit
 
 from pipeline.contracts.raw import ZEEK_ICS_LOGS
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.draft import Draft
 from pipeline.ingest.formats.marks import OTHER_ZEEK_LOGS
 from pipeline.ingest.formats.protocols import (
@@ -70,7 +70,7 @@ def json_paths(columns: Sequence[str] = COLUMNS, log: str = "conn") -> dict[tupl
     return paths
 
 
-@njit(cache=True)
+@compiled
 def _history_flags(
     text: Bytes, starts: Ints, ends: Ints, kinds: Kinds, fwd: npt.NDArray[np.uint8], rev: npt.NDArray[np.uint8]
 ) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.formats.marks import KINDS
 from pipeline.ingest.intake.origins import Names
 from pipeline.ingest.intake.records import Records
@@ -51,8 +51,11 @@ def packs(records: Records, kept: Ints, sites: Names, sensors: Names, alone: Int
     starts, ends = records.starts[rows], records.ends[rows]
     breaks = np.ones(len(rows), np.uint8)
     breaks[1:] = (np.diff(site) != 0) | (np.diff(sensor) != 0) | (np.diff(kind) != 0) | (alone[kind[1:]] == 1)
-    firsts = _cut(breaks, ends - starts)
-    value, bounds = _joined(records.text, starts, ends, firsts)
+    firsts = np.empty(len(rows) + 1, np.int64)
+    firsts = firsts[: _cut(breaks, ends - starts, firsts) + 1]
+    value = np.empty(int((ends - starts).sum()) + len(rows), np.uint8)
+    bounds = np.zeros(len(firsts), np.int64)
+    _join(records.text, starts, ends, firsts, value, bounds)
     for number, first in enumerate(firsts[:-1].tolist()):
         yield RawPack(
             sites.names[site[first]],
@@ -63,10 +66,9 @@ def packs(records: Records, kept: Ints, sites: Names, sensors: Names, alone: Int
         )
 
 
-@njit(cache=True)
-def _cut(breaks: Bytes, sizes: Ints) -> Ints:
-    """The first record of each message, and the number of records at the end."""
-    firsts = np.empty(len(breaks) + 1, np.int64)
+@compiled
+def _cut(breaks: Bytes, sizes: Ints, firsts: Ints) -> int:
+    """Write the first record of each message, and the number of records at the end; how many messages there are."""
     count, size, first = 0, 0, 0
     for row in range(len(breaks)):
         if breaks[row] or row - first >= MAX_RECORDS or size + sizes[row] > MAX_BYTES:
@@ -74,14 +76,12 @@ def _cut(breaks: Bytes, sizes: Ints) -> Ints:
             count, size, first = count + 1, 0, row
         size += sizes[row] + 1
     firsts[count] = len(breaks)
-    return firsts[: count + 1]
+    return count
 
 
-@njit(cache=True)
-def _joined(text: Bytes, starts: Ints, ends: Ints, firsts: Ints) -> tuple[Bytes, Ints]:
-    """The records of each message with line ends between them, and where each message begins."""
-    value = np.empty(int((ends - starts).sum()) + len(starts), np.uint8)
-    bounds = np.zeros(len(firsts), np.int64)
+@compiled
+def _join(text: Bytes, starts: Ints, ends: Ints, firsts: Ints, value: Bytes, bounds: Ints) -> None:
+    """Write the records of each message with line ends between them, and where each message ends."""
     at = 0
     for number in range(len(firsts) - 1):
         for row in range(firsts[number], firsts[number + 1]):
@@ -92,4 +92,3 @@ def _joined(text: Bytes, starts: Ints, ends: Ints, firsts: Ints) -> tuple[Bytes,
                 value[at] = text[byte]
                 at += 1
         bounds[number + 1] = at
-    return value[:at], bounds

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import orjson
-from numba import njit
 
 from pipeline.contracts.raw import MAX_RECORD_BYTES
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.formats.marks import INSIDE, KINDS, PATHS, WRAPPED, WRAPPER_PATHS
 from pipeline.ingest.formats.own_marks import MAX_PREFIX_BYTES, MAX_WRAPPERS
 from pipeline.ingest.recognise import MarkTable, Recognised, recognise, wrapped_text
@@ -122,7 +122,7 @@ def _level(payloads: list[bytes], wrappers: Ints | None, table: MarkTable) -> Le
     return Level(lines._replace(starts=starts), recognised, outer)
 
 
-@njit(cache=True)
+@compiled
 def _skip_prefixes(text: Bytes, starts: Ints, ends: Ints) -> None:
     """Move the start of a line that ends with a brace, and does not start with one, to its first brace."""
     for row in range(len(starts)):

@@ -3,15 +3,15 @@
 import numpy as np
 import numpy.typing as npt
 import orjson
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.scan.cells import Bytes
 
 # Line ends stand between tokens only: inside a string JSON does not allow them.
 _LINE_ENDS = bytes.maketrans(b"\n\r\t", b"   ")
 
 
-@njit(cache=True)
+@compiled
 def _objects(text: Bytes, starts: npt.NDArray[np.int64], ends: npt.NDArray[np.int64]) -> int:
     count, offset, stop = 0, 0, len(text)
     while offset < stop:

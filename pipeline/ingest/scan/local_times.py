@@ -13,8 +13,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
+from pipeline.ingest.compiled import compiled
 from pipeline.ingest.scan.cells import Bytes, Ints, LocalClock
 from pipeline.ingest.scan.scalars import OK, Statuses
 
@@ -76,10 +76,15 @@ def _offsets_us(zone: str, minute: int) -> tuple[int, int]:
     return first, second
 
 
-@njit(cache=True)
 def lacks_offset(text: Bytes, starts: Ints, ends: Ints, statuses: Statuses) -> npt.NDArray[np.bool_]:
     """Which cells that were read as times are dates without an offset, and no numbers."""
     lacking = np.zeros(len(starts), np.bool_)
+    _lacks_offset(text, starts, ends, statuses, lacking)
+    return lacking
+
+
+@compiled
+def _lacks_offset(text: Bytes, starts: Ints, ends: Ints, statuses: Statuses, lacking: npt.NDArray[np.bool_]) -> None:
     for row in range(len(starts)):
         if statuses[row] != OK:
             continue
@@ -91,4 +96,3 @@ def lacks_offset(text: Bytes, starts: Ints, ends: Ints, statuses: Statuses) -> n
             elif byte == 90 or byte == 122 or (at - starts[row] > 10 and (byte == 43 or byte == 45)):
                 zoned = True
         lacking[row] = dated and not zoned
-    return lacking
