@@ -14,17 +14,15 @@ from loadtest.sending import END_OF_SOURCE, NAP_S, Deliveries, flush, produce, p
 from loadtest.workload.histogram import Histogram
 from loadtest.workload.scenario import LoadScenario
 from loadtest.workload.schedule import Schedule
-from loadtest.workload.streams import NUMBERS, Headers, Messages, Stream, headers_of, joined
+from loadtest.workload.slices import SLICE_US, Messages, slices
+from loadtest.workload.streams import NUMBERS, Headers, Stream, headers_of
 
 SHORTEST_NAP_S = 0.005
 LINGER_MS = 1.4
 """Beyond a whole millisecond: librdkafka's thread was seen to poll without a pause through what is left of one."""
 BURST = 256
 """At most so many messages are handed over before it is looked whether to stop."""
-SLICE_US = 250_000
-"""Records of so much of the clock are made at once."""
 _AHEAD = 4  # slices that may lie ready
-_NUMBER_BYTES = 8  # of a record in the header source-records
 _LONG_AGO_US = 1_600_000_000_000_000
 
 
@@ -65,30 +63,6 @@ def planned_records(streams: list[Stream], schedule: Schedule) -> int:
             numbers = numbers[~schedule.never(event_us, stream.sensor)]
         total += len(numbers)
     return total
-
-
-def slices(streams: list[Stream], schedule: Schedule, pack: int, slice_us: int = SLICE_US) -> Iterator[Messages]:
-    """All messages of a run in the order in which they are due, a slice of time after another."""
-    sent = [0] * len(streams)
-    waiting = joined(())
-    end_us = schedule.start_us + schedule.duration_us
-    for start_us in range(schedule.start_us, end_us, slice_us):
-        until_us = min(start_us + slice_us, end_us)
-        event_us = schedule.event_at(until_us) - schedule.event_start_us
-        parts = [waiting]
-        for number, stream in enumerate(streams):
-            last = stream.sent_before(event_us)
-            numbers = np.arange(sent[number], last)
-            sent[number] = last
-            if schedule.outage is not None:
-                numbers = numbers[~schedule.never(schedule.event_start_us + stream.event_us(numbers), stream.sensor)]
-            parts += stream.messages(numbers, schedule, pack)
-        every = joined(parts)
-        # Records of an outage are due when it ends: they wait for that slice.
-        order = np.argsort(every.due_us, kind="stable")
-        ready = len(order) if until_us == end_us else int(np.searchsorted(every.due_us[order], until_us))
-        yield every.taken(order[:ready])
-        waiting = every.taken(order[ready:]) if ready < len(order) else joined(())
 
 
 def ready(streams: list[Stream], pack: int) -> None:
@@ -229,8 +203,7 @@ def _note_last(part: Messages, handed_over: int, sent: SentLoad) -> None:
     """Note the last record of each sensor among the first messages of a part."""
     sensors, from_end = np.unique(part.sensor[:handed_over][::-1], return_index=True)
     for sensor, message in zip(sensors.tolist(), (handed_over - 1 - from_end).tolist(), strict=True):
-        number = int.from_bytes(part.numbers[message][-_NUMBER_BYTES:], "little")
-        sent.last[sensor] = max(number, sent.last.get(sensor, 0))
+        sent.last[sensor] = max(part.last_number(message), sent.last.get(sensor, 0))
 
 
 def _wait_until(due_us: int, producer: Producer, stopped: Callable[[], bool]) -> int:

@@ -1,19 +1,17 @@
-"""A scenario's recordings played by its sensors: which record is the how manieth, and the messages of a stretch."""
+"""A scenario's recordings played by its sensors: which record is the how manieth."""
 
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 
 from loadtest.conn_json import Ints, mixed
 from loadtest.workload.copies import side_by_side
 from loadtest.workload.recording import NO_EVENT, Recording, of_plant, of_westermo
 from loadtest.workload.scenario import LoadScenario
-from loadtest.workload.schedule import Schedule
 
 APART_US = 60_000_000
 """Sensors that are not in step see the same at most so far apart."""
@@ -28,44 +26,26 @@ class Tapes(NamedTuple):
     attacked: Recording
 
 
-class Messages(NamedTuple):
-    """m messages of `raw` as columns.
-
-    log: the kind of line, which says the headers. value: the encoded records. numbers: those of the records, as the
-    header source-records has them.
-    """
-
-    due_us: Ints
-    sensor: Ints
-    log: Ints
-    records: Ints
-    value: list[bytes]
-    numbers: list[bytes]
-
-    def taken(self, order: Ints) -> "Messages":
-        """The messages at some indices."""
-        index = order.tolist()
-        return Messages(
-            self.due_us[order],
-            self.sensor[order],
-            self.log[order],
-            self.records[order],
-            [self.value[at] for at in index],
-            [self.numbers[at] for at in index],
-        )
+def records_before(
+    tapes: Tapes, ahead_us: int | Ints, first_attacked: int | Ints, event_us: int | Ints
+) -> npt.NDArray[np.int64]:
+    """How many records of the tapes' start come before event times, counted from the tapes' own start."""
+    turn, within = np.divmod(np.asarray(event_us + ahead_us), tapes.quiet.span_us)
+    quiet, attacked = tapes
+    before = np.where(turn < first_attacked, quiet.before(within), attacked.before(within))
+    before += np.minimum(turn, first_attacked) * quiet.records
+    before += np.maximum(turn - first_attacked, 0) * attacked.records
+    return before
 
 
-def joined(parts: Sequence[Messages]) -> Messages:
-    """Messages one behind the other."""
-    none = np.zeros(0, np.int64)
-    return Messages(
-        np.concatenate([none, *(part.due_us for part in parts)]),
-        np.concatenate([none, *(part.sensor for part in parts)]),
-        np.concatenate([none, *(part.log for part in parts)]),
-        np.concatenate([none, *(part.records for part in parts)]),
-        list(chain.from_iterable(part.value for part in parts)),
-        list(chain.from_iterable(part.numbers for part in parts)),
-    )
+def places(tapes: Tapes, first_attacked: int | Ints, index: Ints) -> tuple[Ints, Ints]:
+    """(n,) in which turn each record is, and its row on that turn's tape; index: from the tapes' own start."""
+    quiet, attacked = tapes
+    quiet_records = first_attacked * quiet.records
+    early = index < quiet_records
+    later = np.maximum(index - quiet_records, 0)
+    turn = np.where(early, index // quiet.records, first_attacked + later // attacked.records)
+    return turn, np.where(early, index % quiet.records, later % attacked.records)
 
 
 @dataclass(frozen=True)
@@ -81,44 +61,24 @@ class Stream:
     first_attacked: int
     seed: int
 
-    @property
-    def _span_us(self) -> int:
-        return self.tapes.quiet.span_us
-
-    def _before(self, event_us: Ints) -> Ints:
-        """How many records of the tapes' start come before event times, counted from the tapes' own start."""
-        turn, within = np.divmod(event_us + self.ahead_us, self._span_us)
-        quiet, attacked = self.tapes
-        before = np.where(turn < self.first_attacked, quiet.before(within), attacked.before(within))
-        before += np.minimum(turn, self.first_attacked) * quiet.records
-        before += np.maximum(turn - self.first_attacked, 0) * attacked.records
-        return before
-
     @cached_property
     def _skipped(self) -> int:
-        return int(self._before(np.zeros(1, np.int64))[0])
+        return int(records_before(self.tapes, self.ahead_us, self.first_attacked, 0))
 
     def sent_before(self, event_us: int) -> int:
         """How many records the sensor has before an event time."""
-        return int(self._before(np.array([event_us], np.int64))[0]) - self._skipped
+        return int(records_before(self.tapes, self.ahead_us, self.first_attacked, event_us)) - self._skipped
 
     def _places(self, numbers: Ints) -> tuple[Ints, Ints]:
-        """(n,) in which turn each record is, and its row on that turn's tape."""
-        index = numbers + self._skipped
-        quiet, attacked = self.tapes
-        quiet_records = self.first_attacked * quiet.records
-        early = index < quiet_records
-        later = np.maximum(index - quiet_records, 0)
-        turn = np.where(early, index // quiet.records, self.first_attacked + later // attacked.records)
-        return turn, np.where(early, index % quiet.records, later % attacked.records)
+        return places(self.tapes, self.first_attacked, numbers + self._skipped)
 
     def event_us(self, numbers: Ints) -> Ints:
         """(n,) the event time of records, from the run's start on."""
         turn, row = self._places(numbers)
-        end = np.empty(len(numbers), np.int64)
-        for tape, chosen in self._by_tape(turn):
-            end[chosen] = tape.end_us[row[chosen]]
-        return turn * self._span_us + end - self.ahead_us
+        quiet, attacked = self.tapes
+        early = turn < self.first_attacked
+        end = np.where(early, quiet.end_us[np.where(early, row, 0)], attacked.end_us[np.where(early, 0, row)])
+        return turn * quiet.span_us + end - self.ahead_us
 
     def attacks(self, numbers: Ints) -> Ints:
         """(n,) of which event of which turn records are: turn times the number of events, plus the event; else -1."""
@@ -126,48 +86,6 @@ class Stream:
         tape = self.tapes.attacked
         event = np.where(turn >= self.first_attacked, tape.event[np.minimum(row, tape.records - 1)], NO_EVENT)
         return np.where(event == NO_EVENT, -1, turn * max(len(tape.events), 1) + event)
-
-    def _by_tape(self, turn: Ints) -> Iterator[tuple[Recording, Ints]]:
-        for tape, chosen in ((self.tapes.quiet, turn < self.first_attacked), (self.tapes.attacked, None)):
-            rows = np.flatnonzero(chosen if chosen is not None else turn >= self.first_attacked)
-            if len(rows):
-                yield tape, rows
-
-    def messages(self, numbers: Ints, schedule: Schedule, pack: int) -> Iterator[Messages]:
-        """The messages of records in ascending order, `pack` of a log in one."""
-        turn, row = self._places(numbers)
-        for tape, chosen in self._by_tape(turn):
-            yield self._played(tape, numbers[chosen], turn[chosen], row[chosen], schedule, pack)
-
-    def _played(self, tape: Recording, numbers: Ints, turn: Ints, row: Ints, schedule: Schedule, pack: int) -> Messages:
-        if pack > 1 and len(tape.logs) > 1:  # records of a log one behind the other
-            order = np.argsort(tape.log[row], kind="stable")
-            numbers, turn, row = numbers[order], turn[order], row[order]
-        shift = schedule.event_start_us + turn * self._span_us - self.ahead_us
-        due = schedule.due_us(shift + tape.end_us[row], self.sensor)
-        text, bounds = tape.play(row, shift, mixed(self.seed, self.sensor, turn))
-        log = tape.log[row]
-        firsts = _cuts(log, pack)
-        lasts = np.append(firsts[1:], len(row))
-        counted = numbers.astype("<u8").tobytes()
-        starts, ends = bounds[firsts].tolist(), (bounds[lasts] - 1).tolist()
-        return Messages(
-            due[lasts - 1],
-            np.full(len(firsts), self.sensor),
-            log[firsts],
-            lasts - firsts,
-            [text[start:end] for start, end in zip(starts, ends, strict=True)],
-            [counted[start:end] for start, end in zip((8 * firsts).tolist(), (8 * lasts).tolist(), strict=True)],
-        )
-
-
-def _cuts(log: Ints, pack: int) -> Ints:
-    """Where messages start: at most `pack` records each, all of one log."""
-    if pack == 1:
-        return np.arange(len(log))
-    starts = np.flatnonzero(np.diff(log, prepend=-1))
-    ends = np.append(starts[1:], len(log))
-    return np.concatenate([np.arange(a, b, pack) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
 
 
 def tapes_of(scenario: LoadScenario, seed: int) -> list[Tapes]:

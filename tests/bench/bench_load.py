@@ -16,7 +16,8 @@ import orjson
 
 from loadtest.workload.scenario import LoadScenario, read_scenario
 from loadtest.workload.schedule import Schedule, schedule_of
-from loadtest.workload.sender import ready, run_load, slices
+from loadtest.workload.sender import ready, run_load
+from loadtest.workload.slices import slices
 from loadtest.workload.streams import Stream, Tapes, speed_for, streams_of, tapes_of
 from pipeline.runtime.kafka import clients
 from tests.bench import figures

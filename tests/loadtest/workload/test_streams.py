@@ -11,14 +11,13 @@ import pytest
 from loadtest.workload.recording import PlantPart
 from loadtest.workload.scenario import BURST, SILENT, LoadScenario, Outage, read_scenario
 from loadtest.workload.schedule import Schedule, schedule_of
-from loadtest.workload.sender import planned_records, slices
+from loadtest.workload.sender import planned_records
+from loadtest.workload.slices import Messages, joined, slices
 from loadtest.workload.streams import (
     Headers,
-    Messages,
     Stream,
     Tapes,
     headers_of,
-    joined,
     speed_for,
     streams_of,
     tapes_of,
@@ -95,6 +94,22 @@ def test_slices_do_not_change_what_is_sent() -> None:
     streams, schedule, messages = made(SCAN, 2_000, 2)
     whole = joined(list(slices(streams, schedule, 1, slice_us=2_000_000)))
     assert whole.value == messages.value and whole.due_us.tolist() == messages.due_us.tolist()
+
+
+@pytest.mark.parametrize("pack", [1, 7])
+@pytest.mark.parametrize("outage", [None, Outage(0.4, 0.6, 0.5, BURST), Outage(0.4, 0.6, 0.5, SILENT)])
+def test_sensors_together_send_what_each_sends_alone(pack: int, outage: Outage | None) -> None:
+    scenario = replace(SCAN, sites=5, seeds=2, outage=outage)
+    own = [*tapes(), *tapes_of(replace(SCAN, sites=1), 8)]
+    schedule = schedule_of(START_US, 3_000_000, 500.0, outage, 5)
+    streams = streams_of(scenario, own, schedule.event_span_us, 7)
+    every = joined(list(slices(streams, schedule, pack, slice_us=700_000)))
+    assert (np.diff(every.due_us) >= 0).all()
+    for stream in streams:
+        mine = every.taken(np.flatnonzero(every.sensor == stream.sensor))
+        alone = joined(list(slices([stream], schedule, pack, slice_us=700_000)))
+        assert mine.value == alone.value and mine.numbers == alone.numbers and len(alone.value) > 10
+        assert mine.due_us.tolist() == alone.due_us.tolist() and mine.log.tolist() == alone.log.tolist()
 
 
 def test_the_first_attack_comes_when_it_should() -> None:
