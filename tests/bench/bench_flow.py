@@ -136,10 +136,16 @@ def place(
         yield Place(running, folder, folder / "models", model, flooded)
 
 
-def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pids: None) -> Run:
+def measure(
+    where: Place,
+    flow: Flow,
+    began: Callable[[Pids], None] = lambda _pids: None,
+    ended: Callable[[Settings], None] = lambda _settings: None,
+) -> Run:
     """Fill `raw` of fresh topics, start the six stages, and see what they need until all is archived.
 
-    began: called with the pids, by stage, once the first `flows` message is there.
+    began: called with the pids, by stage, once the first `flows` message is there. ended: with the settings, once the
+    stages have ended.
     """
     name = f"b{uuid.uuid4().hex[:10]}"
     folder = where.folder / name
@@ -177,6 +183,7 @@ def measure(where: Place, flow: Flow, began: Callable[[Pids], None] = lambda _pi
     finally:
         reader.close()
         processes.stop()
+    ended(settings)
     first, last = _sent_ms(settings, settings.topics.flows)[0], _sent_ms(settings, settings.topics.archive)[1]
     return Run(
         records=flow.records,

@@ -9,7 +9,7 @@ what `forebay size` reads.
 
 import argparse
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,12 +49,9 @@ class Step(NamedTuple):
         return max(2, round(self.rate * self.seconds))
 
 
-def held_bytes(folder: Path, prefix: str) -> dict[str, int]:
-    """What a broker's log folder holds of each topic that `forebay size` reckons with, indices left aside."""
-    return {
-        topic: sum(path.stat().st_size for path in folder.glob(f"{prefix}{topic}-[0-9]*/*.log"))
-        for topic in KAFKA_TOPICS
-    }
+def held_bytes(folder: Path, prefix: str, names: Sequence[str] = KAFKA_TOPICS) -> dict[str, int]:
+    """What a broker's log folder holds of each topic, indices left aside."""
+    return {topic: sum(path.stat().st_size for path in folder.glob(f"{prefix}{topic}-[0-9]*/*.log")) for topic in names}
 
 
 def closed_bytes_a_row(settings: Settings, records: int) -> float:

@@ -1,8 +1,8 @@
 """The tables of performance.md, load.md and inference.md in docs/ and of the README, from files of docs/performance.
 
 The benches of record write those files (`python -m tests.bench.record`, `.peers`, `.bench_scale`, `.latencies`,
-`.capacity`, `.bench_load`, `.engines`, `.flames`, `.rates`, `.soak`); where one is missing the table says that it was
-not measured.
+`.capacity`, `.bench_load`, `.engines`, `.flames`, `.rates`, `.disk`, `.soak`); where one is missing the table says that
+it was not measured.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,6 +32,7 @@ COMMANDS = {
     "soak": "python -m tests.bench.soak",
     "generator": "python -m tests.bench.bench_load",
     "engines": "python -m tests.bench.engines",
+    "disk": "python -m tests.bench.disk",
 }
 Document = dict[str, Any]
 FEW_CALLS = 100
@@ -374,6 +375,25 @@ def rates(document: Document) -> str:
     return table(head, rows)
 
 
+@_from("disk")
+def disk(document: Document) -> str:
+    """What a record holds on disk, calm and where every row is a suspect."""
+    names = list(next(iter(document["runs"].values()))["kafka_bytes_a_record"])
+    rows = [
+        [
+            name,
+            _millions(run),
+            *(f"{run['kafka_bytes_a_record'][topic]:,.1f}" for topic in names),
+            f"{run['archive_bytes_a_row']:,.1f}",
+            f"{run['state_bytes_a_sensor'] / 1000:,.0f} kB",
+            f"{run['sample_bytes_a_row']:,.0f}",
+        ]
+        for name, run in document["runs"].items()
+    ]
+    head = ("records", "in all", "bytes a record in Kafka: " + names[0], *names[1:], "a row in closed files")
+    return table((*head, "a sensor's state", "a sample"), rows)
+
+
 @_from("flames")
 def flames(document: Document) -> str:
     """What takes the most of each stage, with its picture."""
@@ -441,6 +461,6 @@ TABLES: dict[str, Callable[[], str]] = {
     f"performance {made.__name__}": made
     for made in (
         *(flow, ratios, memory, peers, scale, rates, latencies, capacity, flames, soak, headline),
-        *(generator, engines),
+        *(generator, engines, disk),
     )
 }

@@ -54,6 +54,7 @@ def test_the_readme_and_the_page_hold_what_the_files_say() -> None:
         "performance headline": "README.md",
         "performance capacity": "docs/load.md",
         "performance generator": "docs/load.md",
+        "performance disk": "docs/load.md",
         "performance engines": "docs/inference.md",
     }
     pages = {name: (ROOT / name).read_text(encoding="utf-8") for name in (*elsewhere.values(), "docs/performance.md")}
