@@ -14,7 +14,7 @@ import orjson
 from pipeline.archive.upkeep.verify import verify
 from pipeline.retrain import samples
 from pipeline.settings import Settings
-from pipeline.tools.load.size import KAFKA_TOPICS
+from pipeline.tools.load.disk import KAFKA_TOPICS
 from pipeline.tools.replay.states import listed
 from tests.bench import figures
 from tests.bench.bench_flow import QUIET_RECORDS, Flow, Place, measure, place

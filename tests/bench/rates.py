@@ -20,7 +20,7 @@ from loadtest.sending import Load, send
 from pipeline.archive.upkeep.verify import verify
 from pipeline.runtime.kafka import clients
 from pipeline.settings import Settings
-from pipeline.tools.load.size import KAFKA_TOPICS
+from pipeline.tools.load.disk import KAFKA_TOPICS
 from pipeline.tools.load.targets import learning_for, local_target
 from pipeline.tools.system.identity import usage_of
 from tests.bench import figures

@@ -4,7 +4,8 @@ from typing import Any
 
 import orjson
 
-from pipeline.tools.load.size import KAFKA_TOPICS, MEASURED
+from pipeline.tools.load.disk import KAFKA_TOPICS
+from pipeline.tools.load.size import MEASURED
 from tests.docs.performance import PROCESSES, Document, read
 
 
@@ -21,8 +22,8 @@ def _from(document: Document) -> dict[str, Any]:
 
 def written() -> bytes:
     """The file as it is to be; FileNotFoundError names the command that measures what is missing."""
-    rates, flow, scale = (_read(name) for name in ("rates", "flow", "scale"))
-    full = flow["runs"]["one a message"]
+    rates, flow, scale, disk = (_read(name) for name in ("rates", "flow", "scale", "disk"))
+    full, flood = flow["runs"]["one a message"], flow["runs"]["every row a suspect"]
     document = {
         "rates": {
             **_from(rates),
@@ -50,6 +51,14 @@ def written() -> bytes:
             },
             "rss_mib": {name: [run["memory_peak_mib"][name] for run in scale["sensors"]] for name in PROCESSES},
         },
+        "flood": {
+            **_from(flow),
+            "sensors": flood["sensors"],
+            "records_per_s": flood["records_per_s"],
+            "cpu_us_a_record": {name: flood["cpu_us_per_record"][name] for name in PROCESSES},
+            "rss_mib": {name: flood["memory_peak_mib"][name] for name in PROCESSES},
+        },
+        "disk": {**_from(disk), "calm": disk["runs"]["calm"], "flood": disk["runs"]["every row a suspect"]},
     }
     return orjson.dumps(document, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 

@@ -1,10 +1,10 @@
-"""What a plant needs: cores, memory, disk and partitions, from figures that were measured and the rate that is wanted.
+"""What a plant needs: cores, memory and partitions, from figures that were measured and the rate that is wanted.
 
 Everything beyond the rates and the sensors that were measured is a projection, and is said to be one.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,7 +16,6 @@ MEASURED = Path(__file__).with_name("measured.json")
 """Written by `make docs`, from the files of docs/performance."""
 BUSY_SHARE = 0.5
 """How much of a core may be used at the wanted rate: the rest is for bursts, restarts and catching up."""
-KAFKA_TOPICS = ("raw", "flows", "features", "suspects", "archive", "retrain")
 DAY_S = 86_400
 MIN_PARTITIONS = 4
 BROKER, RETRAIN = "broker", "retrain"
@@ -31,6 +30,19 @@ class Wanted:
     sensors: int
     retention_days: float
     replicas: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the system retains, by its settings and its table of topics, whatever the rate.
+
+    kafka_days: how long each topic is retained. states: saved states of each sensor, the current one included.
+    samples: rows that retrain stores.
+    """
+
+    kafka_days: Mapping[str, float]
+    states: int
+    samples: int
 
 
 class Stage(NamedTuple):
@@ -49,8 +61,6 @@ class Sizing:
     partitions: int
     cores: int
     memory_mib: int
-    archive_bytes: int
-    kafka_bytes: int
     projected: tuple[str, ...]
     too_much: tuple[str, ...]
 
@@ -60,8 +70,6 @@ class Sizing:
             "partitions": self.partitions,
             "cores": self.cores,
             "memory_mib": self.memory_mib,
-            "archive_bytes": self.archive_bytes,
-            "kafka_bytes": self.kafka_bytes,
             "stages": {name: stage._asdict() for name, stage in self.stages.items()},
             "projected": list(self.projected),
             "too_much": list(self.too_much),
@@ -74,8 +82,8 @@ def measured() -> dict[str, Any]:
     return found
 
 
-def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], max_sensors: int) -> Sizing:
-    """Size a plant. kafka_days: how long each topic is retained; max_sensors: the most that a partition may have.
+def size(wanted: Wanted, figures: Mapping[str, Any], max_sensors: int) -> Sizing:
+    """Size a plant. max_sensors: the most that a partition may have.
 
     A worker takes one core at most, and is to be at most half busy; a stage has at least one, and no more than sensors.
     """
@@ -89,28 +97,25 @@ def size(wanted: Wanted, figures: dict[str, Any], kafka_days: dict[str, float], 
         _power_of_two(math.ceil(wanted.sensors / _sensors_on_average(max_sensors))),
     )
     cores_used = sum(stage.cores for stage in stages.values())
-    rows = wanted.flows_per_s * DAY_S
     return Sizing(
         stages,
         partitions,
         max(2, math.ceil(cores_used / BUSY_SHARE)),
         sum(stage.memory_mib for stage in stages.values()),
-        round(rows * wanted.retention_days * figures["rates"]["archive_bytes_a_row"]),
-        _kafka_bytes(rows, wanted.replicas, figures, kafka_days),
         _projected(wanted, figures, stages, partitions),
         _too_much(stages),
     )
 
 
-def _stage(name: str, wanted: Wanted, figures: dict[str, Any]) -> Stage:
+def _stage(name: str, wanted: Wanted, figures: Mapping[str, Any]) -> Stage:
     """What a stage needs; Kafka has as many brokers as replicas, each with what one without replicas takes."""
-    cores, sensors_mib = _cores(name, wanted, figures), _for_sensors_mib(name, wanted, figures)
+    cores, sensors_mib = cores_of(name, wanted, figures), for_sensors_mib(name, wanted, figures)
     if name == BROKER:
         brokers = wanted.replicas
-        return Stage(brokers, round(brokers * cores, 3), brokers * (_alone_mib(name, figures) + sensors_mib))
+        return Stage(brokers, round(brokers * cores, 3), brokers * (alone_mib(name, figures) + sensors_mib))
     # A sensor's records are in one partition, which one worker of a stage reads.
     workers = 1 if name in _SINGLE else min(max(1, math.ceil(cores / BUSY_SHARE)), wanted.sensors)
-    return Stage(workers, round(cores, 3), workers * _alone_mib(name, figures) + sensors_mib)
+    return Stage(workers, round(cores, 3), workers * alone_mib(name, figures) + sensors_mib)
 
 
 def _too_much(stages: dict[str, Stage]) -> tuple[str, ...]:
@@ -137,7 +142,7 @@ def _too_much(stages: dict[str, Stage]) -> tuple[str, ...]:
     return tuple(said)
 
 
-def _cores(name: str, wanted: Wanted, figures: dict[str, Any]) -> float:
+def cores_of(name: str, wanted: Wanted, figures: Mapping[str, Any]) -> float:
     """Cores that a stage uses: between two rates that were measured a straight line, and what more sensors cost.
 
     Below the lowest rate it is that rate's; above the highest each record costs what it costs there.
@@ -159,12 +164,12 @@ def _cost_us(sensors: int, counted: Sequence[int], costs_us: Sequence[float]) ->
     return float(np.interp(math.log(sensors), np.log(counted), least_us)) + max(0, sensors - counted[-1]) * for_each_us
 
 
-def _alone_mib(name: str, figures: dict[str, Any]) -> int:
+def alone_mib(name: str, figures: Mapping[str, Any]) -> int:
     """The most that a worker had resident, at any rate."""
     return max(int(figures[run]["rss_mib"][name]) for run in ("rates", "full_batches"))
 
 
-def _for_sensors_mib(name: str, wanted: Wanted, figures: dict[str, Any]) -> int:
+def for_sensors_mib(name: str, wanted: Wanted, figures: Mapping[str, Any]) -> int:
     """What a stage holds for its sensors, all workers together."""
     counted, rss_mib = figures["sensors"]["sensors"], figures["sensors"]["rss_mib"][name]
     for_each_mib = float(rss_mib[-1] - rss_mib[0]) / float(counted[-1] - counted[0])
@@ -183,23 +188,9 @@ def _power_of_two(number: int) -> int:
     return 1 << max(0, number - 1).bit_length()
 
 
-def _kafka_bytes(rows_a_day: float, replicas: int, figures: dict[str, Any], kafka_days: dict[str, float]) -> int:
-    """What the topics that every row passes hold on disk.
-
-    Bytes a second lie on a straight line between two rates that were measured, as cores do; beyond them a record takes
-    what it takes at the nearest.
-    """
-    found = figures["rates"]["kafka_bytes_a_record"]
-    rates, rate = figures["rates"]["records_per_s"], rows_a_day / DAY_S
-    within = min(max(rate, rates[0]), rates[-1])
-    held = 0.0
-    for topic in KAFKA_TOPICS:
-        a_second = float(np.interp(within, rates, np.multiply(rates, found[topic]))) * rate / within
-        held += a_second * DAY_S * kafka_days[topic]
-    return round(held) * replicas
-
-
-def _projected(wanted: Wanted, figures: dict[str, Any], stages: dict[str, Stage], partitions: int) -> tuple[str, ...]:
+def _projected(
+    wanted: Wanted, figures: Mapping[str, Any], stages: dict[str, Stage], partitions: int
+) -> tuple[str, ...]:
     full, at_rates, counted = figures["full_batches"], figures["rates"]["sensors"], figures["sensors"]["sensors"][-1]
     said = []
     if wanted.flows_per_s > full["records_per_s"]:
