@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 # What is compiled when it is first called; each process of the tests would compile it for itself, all at once.
 KERNELS := var/.kernels
-REQUIREMENTS := base model broker evaluate export iceberg s3 triage peers dev uv
+REQUIREMENTS := base model broker evaluate export iceberg s3 triage peers flink dev uv
 
 # Lint, types and unit tests side by side; each one's output in one piece where make can hold it back.
 PARALLEL := --no-print-directory -j2 --keep-going $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)

@@ -17,7 +17,7 @@ compile dev
 for name in "$@"; do
     case $name in
         uv | dev) ;;
-        peers) compile peers ;; # an environment of its own: nothing of ours has to fit
+        peers | flink) compile "$name" ;; # an environment of its own: nothing of ours has to fit
         *) compile "$name" --constraint requirements/dev.txt ;;
     esac
 done

@@ -15,7 +15,7 @@ from tests.contract.tree import ROOT
 
 FOLDER = ROOT / "requirements"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.in"))
-APART = {"uv", "peers"}  # in environments of their own
+APART = {"uv", "peers", "flink"}  # in environments of their own
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)(?: ; (.+?))?(?: \\)?$")
 
 

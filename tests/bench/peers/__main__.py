@@ -1,8 +1,8 @@
-"""The same small job by Faust, Quix Streams, Bytewax, Pathway, a loop by hand and Forebay, and Forebay's whole flow.
+"""The same small job by Faust, Quix Streams, Bytewax, Pathway, Flink, a loop by hand and Forebay, and the whole flow.
 
 `python -m tests.bench.peers [--records N] [--only faust,quix,...] [--quick]`: JSON is decoded, flows to the destination
 in the last 2 s are counted, a small network scores, Kafka takes the answer. One after the other on one broker and the
-same cores, one record a message and 100. Five minutes, the first time three more, to install 1.7 GB of others. Writes
+same cores, one record a message and 100. Six minutes, the first time five more, to install 2.5 GB of others. Writes
 docs/performance/peers.json and the tables of the docs; the last line is one JSON document.
 """
 

@@ -3,32 +3,37 @@
 import importlib.metadata
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
+from pipeline.tools.broker.java import find_java
 from pipeline.tools.broker.state import Running
-from tests.bench.path import cpu_s, fill, settings_for
+from tests.bench.path import TICKS, cpu_s, fill, settings_for
+from tests.bench.peers.connector import connector
 from tests.contract.tree import ROOT
 
-LOCK = ROOT / "requirements" / "peers.txt"
-FOLDER = ROOT / "var" / "peers"
-MARK = FOLDER / "installed.txt"
+MARK = "installed.txt"
 PATIENCE_S = 150.0
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A program that does the job of job.py. share: of the records, as what takes one a second takes another a minute.
+    """A program that does the job of job.py.
 
-    transactions: answers and offsets are one, so that progress is what the group has committed.
+    environment: which of requirements/ it is installed from, "" for Forebay's own. share: of the records, as what takes
+    one a second takes another a minute. transactions: answers and offsets are one, so that progress is what the group
+    has committed. connector: the program is given the jar of Flink's Kafka connector. whole_ms: its event time has no
+    parts of milliseconds.
     """
 
     name: str
@@ -39,8 +44,10 @@ class Peer:
     guarantee: str
     leaves_out: str
     transactions: bool = False
-    its_own_environment: bool = True
+    environment: str = "peers"
     arguments: tuple[str, ...] = ()
+    connector: bool = False
+    whole_ms: bool = False
 
 
 HAND = Peer(
@@ -51,7 +58,7 @@ HAND = Peer(
     1.0,
     "none: a crash loses or doubles records",
     "checks of records, order of event time, saved state, metrics",
-    its_own_environment=False,
+    environment="",
 )
 PEERS = (
     Peer(
@@ -62,7 +69,7 @@ PEERS = (
         0.05,
         "at least once; the window is lost with the process",
         "batches, checks of records, order of event time",
-        its_own_environment=False,
+        environment="",
     ),
     Peer(
         "quix",
@@ -92,6 +99,19 @@ PEERS = (
         "none: no persistence is switched on, its Kafka output has no transactions",
         "checks of records, order of event time between commits and of answers within one, saved state",
     ),
+    Peer(
+        "flink",
+        "Flink SQL, batches of 10,000 to Python",
+        "flink_job",
+        "apache-flink",
+        0.5,
+        "exactly once, the window included",
+        "checks of records",
+        transactions=True,
+        environment="flink",
+        connector=True,
+        whole_ms=True,
+    ),
     HAND,
     Peer(
         "hand-transactions",
@@ -102,7 +122,7 @@ PEERS = (
         "exactly once in Kafka; the window is lost with the process",
         "checks of records, order of event time, saved state, metrics",
         transactions=True,
-        its_own_environment=False,
+        environment="",
         arguments=("transactions",),
     ),
 )
@@ -119,37 +139,71 @@ class PeerRun:
     """Of the program and of the broker."""
 
 
-def installed() -> bool:
-    """Whether the environment with the peers in it is there, made from the locked requirements of today."""
-    return MARK.exists() and MARK.read_bytes() == LOCK.read_bytes()
+def installed(peer: Peer) -> bool:
+    """Whether the peer's environment is there, made from the locked requirements of today."""
+    mark = _folder(peer) / MARK
+    return not peer.environment or (mark.exists() and mark.read_bytes() == _lock(peer).read_bytes())
 
 
-def peers_python() -> Path:
-    """An environment with the peers in it, made on first use from the locked requirements."""
-    python = FOLDER / "bin" / "python"
-    if not installed():
-        print("installing the peers ...", flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(FOLDER)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(LOCK)], check=True)
-        MARK.write_bytes(LOCK.read_bytes())
+def peers_python(peer: Peer) -> Path:
+    """The Python of the peer's environment, made on first use from the locked requirements."""
+    if not peer.environment:
+        return Path(sys.executable)
+    folder, lock = _folder(peer), _lock(peer)
+    python = folder / "bin" / "python"
+    if not installed(peer):
+        print(f"installing {peer.environment} ...", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "-q", "--require-hashes", "-r", str(lock)], check=True)
+        (folder / MARK).write_bytes(lock.read_bytes())
     return python
 
 
+def _folder(peer: Peer) -> Path:
+    return ROOT / "var" / peer.environment
+
+
+def _lock(peer: Peer) -> Path:
+    return ROOT / "requirements" / f"{peer.environment}.txt"
+
+
 def version(peer: Peer) -> str:
-    """What stands in the peers' lock, or is installed here."""
-    match = re.search(rf"^{peer.package}==(\S+)", LOCK.read_text(encoding="utf-8"), re.MULTILINE)
-    return match[1] if match and peer.its_own_environment else importlib.metadata.version(peer.package)
+    """What stands in the lock of the peer's environment, or is installed here."""
+    if not peer.environment:
+        return importlib.metadata.version(peer.package)
+    match = re.search(rf"^{peer.package}==(\S+)", _lock(peer).read_text(encoding="utf-8"), re.MULTILINE)
+    return match[1] if match else "unknown"
 
 
 def start(peer: Peer, bootstrap: str, topics: tuple[str, str], pack: int, log: Path) -> "subprocess.Popen[bytes]":
     """Create the second topic, of one partition, and start the program that works the first one off into it."""
     admin = AdminClient({"bootstrap.servers": bootstrap})  # its answers come only while it lives
     admin.create_topics([NewTopic(topics[1], 1, 1)])[topics[1]].result(20)
-    python = peers_python() if peer.its_own_environment else Path(sys.executable)
+    python = peers_python(peer)
     module = f"tests.bench.peers.{peer.module}"
     program = [str(python), "-m", module, bootstrap, *topics, str(pack), *peer.arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if peer.connector:
+        program.append(str(connector(_folder(peer))))
+        environment["JAVA_HOME"] = str(find_java().parents[1])
     with log.open("wb") as out:
-        return subprocess.Popen(program, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=out, stderr=out)
+        return subprocess.Popen(program, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """End a program, and what it has started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def session_cpu_s(pid: int) -> float:
+    """CPU seconds that the processes of a program's session have used: its own, and those it has started."""
+    ticks = 0
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended meanwhile
+            fields = path.read_text(errors="replace").rpartition(")")[2].split()
+            ticks += (int(fields[11]) + int(fields[12])) * (int(fields[3]) == pid)
+    return ticks / TICKS
 
 
 def run_peer(peer: Peer, broker: Running, records: int, pack: int, folder: Path) -> PeerRun:
@@ -163,23 +217,25 @@ def run_peer(peer: Peer, broker: Running, records: int, pack: int, folder: Path)
     process = start(peer, broker.bootstrap, (source, sink), pack, log)
     # A reader that is there before the topic may not know its partition at first.
     reader = Consumer({"bootstrap.servers": broker.bootstrap, "group.id": sink, "enable.auto.commit": False})
-    pids = {"program": process.pid, "broker": broker.pid}
+
+    def used_s() -> dict[str, float]:
+        return {"program": session_cpu_s(process.pid), "broker": cpu_s(broker.pid)}
+
     first: tuple[float, int, dict[str, float]] | None = None
     deadline, rate, cpu = time.monotonic() + PATIENCE_S, 0.0, dict[str, float]()
     try:
         while time.monotonic() < deadline and process.poll() is None:
             done, now = _answered(reader, peer, source, sink, pack), time.monotonic()
             if done and first is None:
-                first = now, done, {each: cpu_s(pid) for each, pid in pids.items()}
+                first = now, done, used_s()
             if first and done >= messages * pack:
                 counted = max(1, done - first[1])
                 rate = counted / max(now - first[0], 1e-9) if done > first[1] else 0.0
-                cpu = {each: round((cpu_s(pid) - first[2][each]) * 1e6 / counted, 2) for each, pid in pids.items()}
+                cpu = {each: round((used - first[2][each]) * 1e6 / counted, 2) for each, used in used_s().items()}
                 break
             time.sleep(0.02)
     finally:
-        process.kill()
-        process.wait()
+        end(process)
         reader.close()
     if not rate:
         print(f"{peer.name}: not done; its last words:\n{log.read_text(errors='replace')[-800:]}", flush=True)
@@ -190,5 +246,10 @@ def _answered(reader: Consumer, peer: Peer, source: str, sink: str, pack: int) -
     """Records that have been answered: messages in the sink, or, where marks of transactions lie between, committed."""
     if not peer.transactions:
         return reader.get_watermark_offsets(TopicPartition(sink, 0), timeout=10)[1]
-    (at,) = reader.committed([TopicPartition(source, 0)], timeout=10)
+    try:
+        (at,) = reader.committed([TopicPartition(source, 0)], timeout=10)
+    except KafkaException as error:
+        if not error.args[0].retriable():
+            raise
+        return 0  # a broker that is asked for a group for the first time has no coordinator yet
     return max(0, at.offset) * pack
