@@ -275,8 +275,9 @@ class Settings(BaseSettings):
     metrics_port: Annotated[int, Field(ge=-1, le=65_535)] | None = Field(
         None,
         description="Port of a worker's Prometheus endpoint. Unset: 9471 to 9476 for ingest, featurize, score, alert, "
-        "archive, retrain, 9477 intake, 9479 output, 9486 `score serve`, none for `flow follow`; a free one where that "
-        "is taken. 0: a free one; -1: none. With `forebay up` it is the port of the whole box, 9470 where unset.",
+        "archive, retrain, 9477 intake, 9479 output, 9486 `score serve`, 9487 `model shadow`, none for `flow follow`; "
+        "a free one where that is taken. 0: a free one; -1: none. With `forebay up` it is the port of the whole box, "
+        "9470 where unset.",
     )
     triage_port: int = Field(
         9480,

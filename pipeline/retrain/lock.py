@@ -1,4 +1,4 @@
-"""One training at a time in a registry."""
+"""One training at a time in a registry, and one of whatever else writes there."""
 
 import hashlib
 import os
@@ -19,10 +19,17 @@ def alone(location: StorageLike, wait_s: float = 0.0) -> Iterator[None]:
 
     Of a registry in a bucket, the lock is this machine's: a training on another one wastes its work and harms nothing.
     """
-    registry = local_folder(location) or _folder_of_locks(open_storage(location, "models").uri)
-    registry.mkdir(parents=True, exist_ok=True)
-    busy = f"{registry / NAME}: a candidate is being trained already ({HOLDER}); wait for it to end, or stop it"
-    with exclusive(registry / NAME, wait_s, busy):
+    busy = f"a candidate is being trained already ({HOLDER}); wait for it to end, or stop it"
+    with held(location, NAME, busy, wait_s):
+        yield
+
+
+@contextmanager
+def held(location: StorageLike, name: str, busy: str, wait_s: float = 0.0) -> Iterator[None]:
+    """Hold a lock of that name in the registry, or for one in a bucket beside it; Failed, saying `busy`, as above."""
+    path = (local_folder(location) or _folder_of_locks(open_storage(location, "models").uri)) / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(path, wait_s, f"{path}: {busy}"):
         yield
 
 

@@ -35,6 +35,7 @@ PORTS = {
     "intake": 9477,
     "output": 9479,
     "serve": 9486,
+    "shadow": 9487,
 }
 # What is left of spans gets this long at the end; then the stage leaves without them.
 LAST_SPANS_S = 2.0

@@ -1,4 +1,4 @@
-"""`forebay model`: train, ablate, evaluate, report, calibrate, promote; what the registry holds."""
+"""`forebay model`: train, ablate, evaluate, report, calibrate, shadow, promote; what the registry holds."""
 
 import typer
 
@@ -8,13 +8,14 @@ from pipeline.tools.cli import (
     model_export,
     model_promote,
     model_protocol,
+    model_shadow,
     model_show,
     model_train,
 )
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="train, ablate, evaluate, report, calibrate, list, show, verify, card, export, backtest, promote.",
+    help="train, ablate, evaluate, report, calibrate, list, show, verify, card, export, backtest, shadow, promote.",
 )
 app.command()(model_train.train)
 app.command()(model_train.ablate)
@@ -27,4 +28,5 @@ app.command()(model_show.verify)
 app.command()(model_show.card)
 app.command()(model_export.export)
 app.command()(model_backtest.backtest)
+app.command()(model_shadow.shadow)
 app.command()(model_promote.promote)

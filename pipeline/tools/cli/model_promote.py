@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pipeline.tools.cli.model_options import Registry, refusals, registry_of
+from pipeline.tools.cli.model_shadow import say_shadow
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, busy, emit, say
 from pipeline.tools.cli.settings_here import settings_here
 
@@ -27,7 +28,7 @@ def promote(
     """Let a model score from an event time on: score's workers vote, and it holds once all partitions have accepted it.
 
     Refused as too late, it is issued again with a later time, unless --at-us asks for a certain one. Exits 1 if it is
-    refused or still undecided.
+    refused or still undecided. Says what a shadow of the model has seen (`forebay model shadow`).
     """
     from models.serving import registry as models
     from pipeline.runtime.kafka.clients import require_broker
@@ -43,8 +44,9 @@ def promote(
         # Score looks for it in the registry, also where it came from elsewhere.
         models.save(loaded, folder)
     require_broker(settings)
+    seen = say_shadow(loaded.id, folder, as_json)
     document = promoted(settings, Target(loaded.id, loaded.sha256, loaded.id), at_us, round(margin * 1e6), as_json)
-    emit(document)
+    emit({**document, "shadow": seen})
     if not document["decided"]:
         raise typer.Exit(1)
 

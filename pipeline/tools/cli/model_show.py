@@ -7,6 +7,7 @@ import typer
 
 from pipeline.errors import Failed
 from pipeline.tools.cli.model_options import ModelName, Registry, outline, refusals, registry_of, say_calibration
+from pipeline.tools.cli.model_shadow import say_shadow
 from pipeline.tools.cli.output import Json, emit, people, say
 
 
@@ -39,12 +40,13 @@ def list_(registry: Registry = None, as_json: Json = False) -> None:
 
 
 def show(model: ModelName = "", registry: Registry = None, as_json: Json = False) -> None:
-    """What a model was made of and how good it is, from its manifest."""
+    """What a model was made of and how good it is, from its manifest, and what its shadow has seen."""
     from models.serving import registry as models
     from models.serving.card import parameters
 
+    folder = registry_of(registry)
     with refusals():
-        loaded = models.load(model, registry_of(registry))
+        loaded = models.load(model, folder)
     say(
         f"{loaded.id}: {', '.join(loaded.classes)}; {len(loaded.features)} features, {loaded.document['feature_set']}",
         as_json,
@@ -54,7 +56,7 @@ def show(model: ModelName = "", registry: Registry = None, as_json: Json = False
         as_json,
     )
     say_calibration(loaded, as_json)
-    emit(outline(loaded))
+    emit({**outline(loaded), "shadow": say_shadow(loaded.id, folder, as_json)})
 
 
 def verify(model: ModelName = "", registry: Registry = None, as_json: Json = False) -> None:
