@@ -23,11 +23,11 @@ READY_S = 300.0
 def local_target(learning: Learning) -> Iterator[Target]:
     """A Kafka and the six stages in a folder of their own, ready; ended and removed afterwards.
 
-    learning: for how long their sensors learn, in event time. Where a stage fails the folder stays, with its logs.
-    Calibrations are not fitted to sensors: that takes seconds of a core once in a sensor's life, and all of these live
-    for seconds.
+    learning: for how long their sensors learn, in event time. Where a stage fails the folder stays, with its logs;
+    where a person interrupts it, it is removed. Calibrations are not fitted to sensors: that takes seconds of a core
+    once in a sensor's life, and all of these live for seconds.
     """
-    folder = Path(tempfile.mkdtemp(prefix="forebay-load-"))
+    has_failed, folder = False, Path(tempfile.mkdtemp(prefix="forebay-load-"))
     broker = local.start(folder / "broker")
     try:
         settings = load_settings(
@@ -53,9 +53,13 @@ def local_target(learning: Learning) -> Iterator[Target]:
             processes.check()
         finally:
             processes.stop()
+    except Exception:
+        has_failed = True
+        raise
     finally:
         local.stop(folder / "broker")
-    shutil.rmtree(folder)
+        if not has_failed:
+            shutil.rmtree(folder)
 
 
 def running_target(settings: Settings) -> Target:

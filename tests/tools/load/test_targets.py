@@ -1,15 +1,19 @@
 import os
+import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.errors import Failed
 from pipeline.settings import load_settings
+from pipeline.tools.load import targets
 from pipeline.tools.load.machine import machine
 from pipeline.tools.load.resources import Resources
-from pipeline.tools.load.targets import learning_for, running_target
+from pipeline.tools.load.targets import learning_for, local_target, running_target
 
 
 @given(st.floats(0.001, 1e8))
@@ -41,3 +45,35 @@ def test_a_system_that_does_not_run_here_has_no_processes(tmp_path: Path) -> Non
     settings = load_settings(bootstrap="kafka.invalid:9092", run_folder=tmp_path)
     assert running_target(settings).pids == {}
     assert running_target(settings).settings == settings
+
+
+class NoProcesses:
+    """Stages that are ready at once and end when asked."""
+
+    def __init__(self, *_: object) -> None:
+        return
+
+    def start(self, stage: str, *_: str) -> SimpleNamespace:
+        return SimpleNamespace(name=stage, process=SimpleNamespace(pid=0))
+
+    def wait_ready(self, *_: object) -> None:
+        return
+
+    check = stop = wait_ready
+
+
+@pytest.mark.parametrize(("ended_by", "stays"), [(KeyboardInterrupt(), False), (Failed("a stage died"), True)])
+def test_a_system_of_its_own_is_removed_unless_it_failed(
+    ended_by: BaseException, stays: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[Path] = []
+    monkeypatch.setattr(tempfile, "mkdtemp", lambda prefix: str(tmp_path / prefix))
+    (tmp_path / "forebay-load-").mkdir()
+    broker = SimpleNamespace(bootstrap="127.0.0.1:9092", pid=0)
+    monkeypatch.setattr(targets, "local", SimpleNamespace(start=lambda _folder: broker, stop=stopped.append))
+    monkeypatch.setattr(targets, "topics", SimpleNamespace(create=lambda _settings: None))
+    monkeypatch.setattr(targets, "Processes", NoProcesses)
+    with pytest.raises(type(ended_by)), local_target(learning_for(1e6)):
+        raise ended_by
+    assert stopped == [tmp_path / "forebay-load-" / "broker"]
+    assert (tmp_path / "forebay-load-").exists() is stays
