@@ -1,6 +1,6 @@
 """Memory and rates of the running flow over time: flat, or not.
 
-`python -m tests.bench.soak [--minutes 30] [--rate 5000]`: a broker and the six stages of its own, eight sensors, a
+`python -m tests.bench.soak [--minutes 30] [--rate 20000]`: a broker and the six stages of its own, eight sensors, a
 record a message at a steady rate; every ten seconds what each process has resident, what Kafka took and what the
 archive has. Writes docs/performance/soak.json and soak.svg, and the tables of the docs.
 """
@@ -120,7 +120,7 @@ def main() -> None:
     """Print first, most and last memory of each process."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--rate", type=float, default=5_000.0, help="records a second")
+    parser.add_argument("--rate", type=float, default=20_000.0, help="records a second")
     parser.add_argument("--quick", action="store_true", help="to var/performance")
     arguments = parser.parse_args()
     folder: Path = figures.QUICK_FOLDER if arguments.quick else figures.FOLDER
