@@ -19,6 +19,7 @@ from confluent_kafka import TopicPartition
 from pipeline.runtime.kafka import clients, topics
 from pipeline.settings import Settings, load_settings
 from pipeline.tools.cli.output import emit
+from tests.bench.path import cpu_s
 
 RECORDS, IDLE_S, LINES = 2_000_000, 60.0, 40
 ROOT = Path(__file__).parents[2]
@@ -28,17 +29,10 @@ LINE = (
     b'"conn_state":"SF","missed_bytes":0,"history":"ShADadFf","orig_pkts":7,"orig_ip_bytes":420,"resp_pkts":9,'
     b'"resp_ip_bytes":4400}\n'
 )
-TICKS_S = os.sysconf("SC_CLK_TCK")
 
 
 def line(number: int) -> bytes:
     return LINE % (1_678_440_574 + number // 1_000, number)
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_S
 
 
 def memory_mib(pid: int) -> float:

@@ -119,7 +119,10 @@ def counted(batches: list[pa.RecordBatch], model: str, settings: Settings) -> Co
     """What a shadow counts that nothing happened to."""
     cache = ModelCache(model, Path(settings.registry_uri), "cpu")
     counts = Counts()
-    counts.take(batches, score_batches(batches, PromotionLedger(len(PARTITIONS)), cache))
+    counts.take(
+        pa.concat_batches(batches),
+        pa.concat_batches(score_batches(batches, PromotionLedger(len(PARTITIONS)), cache)),
+    )
     return counts
 
 

@@ -5,9 +5,9 @@ import os
 import random
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.errors import Failed, KafkaUnreachable
@@ -18,6 +18,7 @@ Progress = Callable[[int, int], None]
 
 TRIES = 4
 AT_ONCE = 4
+NEEDED = "to run a local Kafka"
 REMEDY = (
     "set KAFKA_HOME to an unpacked Apache Kafka 4, use a broker you have with --bootstrap HOST:PORT, "
     "or copy the cache folder from a machine that has it"
@@ -25,10 +26,17 @@ REMEDY = (
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    repositories: Mapping[str, str] | None
-    pause_s: float
-    given_up: threading.Event
+class Source:
+    """Where jars are fetched from, how patiently, and what is said where they cannot be.
+
+    needed: what they are needed for, as in "to run a local Kafka". remedy: what to do instead.
+    """
+
+    needed: str
+    remedy: str
+    repositories: Mapping[str, str] | None = None
+    pause_s: float = 0.5
+    given_up: threading.Event = field(default_factory=threading.Event)
 
 
 class TamperedJar(Failed):
@@ -67,12 +75,19 @@ def jars(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Failed(f"cache folder {folder}: {error}; set FOREBAY_CACHE to a folder you can write") from error
+    return fetched(lock.jars, folder, Source(NEEDED, REMEDY, repositories, pause_s), progress)
+
+
+def fetched(
+    wanted: Sequence[LockedJar], folder: Path, source: Source, progress: Progress = lambda _done, _total: None
+) -> list[Path]:
+    """Locked jars in a folder that is there, whatever they are for; as `jars` has those of Kafka, with its errors."""
     with folder_lock(folder, wait_s=600):
-        missing = [jar for jar in lock.jars if not _cached(jar, folder)]
+        missing = [jar for jar in wanted if not _cached(jar, folder)]
         if missing:
-            progress(len(lock.jars) - len(missing), len(lock.jars))
-            _fetch_all(missing, folder, len(lock.jars), progress, _Source(repositories, pause_s, threading.Event()))
-    return [folder / jar.file_name for jar in lock.jars]
+            progress(len(wanted) - len(missing), len(wanted))
+            _fetch_all(missing, folder, len(wanted), progress, source)
+    return [folder / jar.file_name for jar in wanted]
 
 
 def _cached(jar: LockedJar, folder: Path) -> bool:
@@ -94,7 +109,7 @@ def verify(path: Path, jar: LockedJar, remedy: str) -> None:
         )
 
 
-def _fetch_all(missing: list[LockedJar], folder: Path, total: int, progress: Progress, source: _Source) -> None:
+def _fetch_all(missing: list[LockedJar], folder: Path, total: int, progress: Progress, source: Source) -> None:
     done = total - len(missing)
     with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="fetch") as pool:
         pending = {pool.submit(_fetch, jar, folder, source) for jar in missing}
@@ -112,7 +127,7 @@ def _fetch_all(missing: list[LockedJar], folder: Path, total: int, progress: Pro
                 each.cancel()
 
 
-def _fetch(jar: LockedJar, folder: Path, source: _Source) -> None:
+def _fetch(jar: LockedJar, folder: Path, source: Source) -> None:
     last: Exception | None = None
     for attempt in range(TRIES):
         if attempt and source.given_up.wait(source.pause_s * 2 ** (attempt - 1) * random.uniform(0.75, 1.25)):
@@ -127,13 +142,13 @@ def _fetch(jar: LockedJar, folder: Path, source: _Source) -> None:
             if path.stat().st_size < jar.size_bytes:
                 last = OSError(f"only {path.stat().st_size} of {jar.size_bytes} bytes came")
                 continue
-            verify(path, jar, "the repository or something on the way to it serves other bytes; " + REMEDY)
+            verify(path, jar, "the repository or something on the way to it serves other bytes; " + source.remedy)
             path.chmod(0o644)
             path.replace(folder / jar.file_name)
             return
     raise KafkaUnreachable(
         f"{jar.file_name} cannot be fetched from Maven Central ({TRIES} tries, last: {_reason(last)}); "
-        f"it is needed once to run a local Kafka: check the network, or {REMEDY}"
+        f"it is needed once {source.needed}: check the network, or {source.remedy}"
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from pipeline.tools.cli.output import Bootstrap, Json, Prefix, emit, say
 from pipeline.tools.cli.replay import Archive, Labels, Since, Source, Until, Verdicts, Workers
 from pipeline.tools.cli.settings_here import settings_here
+from pipeline.tools.gate import beyond
 
 
 def backtest(
@@ -109,8 +110,5 @@ def gate(document: dict[str, Any], bounds: Bounds) -> list[str]:
     ):
         if bound is None:
             continue
-        if value is None:
-            missed.append(f"{name}: {without}")
-        elif (value > bound) if above else (value < bound):
-            missed.append(f"{name}: got {value:.4g}, expected {'at most' if above else 'at least'} {bound:g}")
+        missed += [f"{name}: {without}"] if value is None else beyond(name, value, bound, above)
     return missed

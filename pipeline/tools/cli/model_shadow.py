@@ -27,6 +27,14 @@ SHIPPED = "shipped"
 # Of each table and kind of example, so many lines for people; the document has all of them.
 SHOWN = 10
 Start = Literal["now", "earliest"]
+MinHours = Annotated[float | None, typer.Option(help="Gate: hours of event time seen.", min=0)]
+MinRows = Annotated[int | None, typer.Option(help="Gate: rows seen.", min=0)]
+MaxAdded = Annotated[
+    float | None, typer.Option(help="Gate: share of rows that only this model calls suspects.", min=0, max=1)
+]
+MaxDropped = Annotated[
+    float | None, typer.Option(help="Gate: share of rows that only the model in use does.", min=0, max=1)
+]
 
 
 def shadow(
@@ -41,14 +49,10 @@ def shadow(
     show: Annotated[bool, typer.Option("--show", help="Say what it has seen, also while it runs; needs no Kafka.")] = (
         False
     ),
-    min_hours: Annotated[float | None, typer.Option(help="Gate: hours of event time seen.", min=0)] = None,
-    min_rows: Annotated[int | None, typer.Option(help="Gate: rows seen.", min=0)] = None,
-    max_added: Annotated[
-        float | None, typer.Option(help="Gate: share of rows that only this model calls suspects.", min=0, max=1)
-    ] = None,
-    max_dropped: Annotated[
-        float | None, typer.Option(help="Gate: share of rows that only the model in use does.", min=0, max=1)
-    ] = None,
+    min_hours: MinHours = None,
+    min_rows: MinRows = None,
+    max_added: MaxAdded = None,
+    max_dropped: MaxDropped = None,
     nice: Annotated[int, typer.Option(help="Niceness: what the stages need goes first.", min=0, max=19)] = 19,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu or cuda. [env: FOREBAY_DEVICE]", show_default=False)
@@ -130,6 +134,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[ShadowState], None]]:
 
 def say_report(document: dict[str, Any], quiet: bool) -> None:
     """The document, for people."""
+    from pipeline.contracts.notice_words import moment
     from pipeline.tools.shadow.report import sentence
 
     say(f"{document['model']}: {sentence(document)}", quiet)
@@ -144,7 +149,7 @@ def say_report(document: dict[str, Any], quiet: bool) -> None:
     )
     say(f"  p-values: {_moved(document['p_changes'])}", quiet)
     in_use = document["models_in_use"]
-    rows = [[each["model"], *_times(each["from_us"], each["to_us"]), *_agreement(each)] for each in in_use]
+    rows = [[each["model"], moment(each["from_us"]), moment(each["to_us"]), *_agreement(each)] for each in in_use]
     say(table(["in use", "from (UTC)", "to", *_AGREEMENT], rows), quiet)
     for name, keys in (("sensors", ("site", "sensor")), ("classes", ("in_use", "candidate"))):
         chosen = sorted(document[name], key=lambda each: -(each["added"] + each["dropped"]))[:SHOWN]
@@ -171,21 +176,9 @@ def _agreement(entry: dict[str, Any]) -> list[int]:
     return [entry["rows"], *suspects, entry["added"], entry["dropped"]]
 
 
-def _times(*times_us: int) -> list[str]:
-    return [_time(each) for each in times_us]
-
-
-def _time(at_us: int) -> str:
-    """Event time as people read it; as it is where no calendar has it."""
-    from datetime import UTC, datetime
-
-    try:
-        return f"{datetime.fromtimestamp(at_us / 1e6, UTC):%Y-%m-%d %H:%M:%S}"
-    except (ValueError, OverflowError, OSError):
-        return f"{at_us} us"
-
-
 def _example(example: dict[str, Any]) -> str:
+    from pipeline.contracts.notice_words import moment
+
     ends = [
         f"{example[f'{end}_addr']}{'' if example[f'{end}_port'] is None else ':' + str(example[f'{end}_port'])}"
         for end in ("src", "dst")
@@ -195,5 +188,5 @@ def _example(example: dict[str, Any]) -> str:
         f"p {each['p_value']:.3g}, score {each['score']:.3f}"
         for each in (example["in_use"], example["candidate"])
     ]
-    where = f"{example['site']}/{example['sensor']} {_time(example['end_ts_us'])}"
+    where = f"{example['site']}/{example['sensor']} {moment(example['end_ts_us'])}"
     return f"{where} {ends[0]} to {ends[1]}: {said[0]} by the model in use; {said[1]} by this one"

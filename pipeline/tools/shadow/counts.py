@@ -8,9 +8,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.contracts.uids import RAW_POSITION
 from pipeline.runtime.wire.sensors import sensors_of
-from pipeline.tools.shadow.examples import PLACE, SAID, Examples
+from pipeline.tools.shadow.examples import Examples
 from pipeline.tools.shadow.tally import Ints, Tally, counts_of
 
 Floats = npt.NDArray[np.float32]
@@ -26,8 +25,6 @@ DECADES = (0.01, 0.1, 0.3, 1.0, 2.0, 3.0)
 SCORES = (1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3)
 DIFFERING = ("any", "score", "p_value", "suspect", "class")
 SMALLEST_P = np.finfo(np.float32).tiny
-COMPARED = (*RAW_POSITION, *PLACE, *SAID)
-"""Columns of schema `scored` that are looked at."""
 
 
 class Counts:
@@ -55,9 +52,8 @@ class Counts:
         """(4,) rows by who calls them suspects."""
         return self.models.total
 
-    def take(self, live: Sequence[pa.RecordBatch], candidate: Sequence[pa.RecordBatch]) -> None:
+    def take(self, in_use: pa.RecordBatch, scored: pa.RecordBatch) -> None:
         """Count rows of schema `scored`: as the model in use scored them, and the same as the candidate does."""
-        in_use, scored = _compared(live), _compared(candidate)
         if not len(in_use):
             return
         suspect, suspected = _numbers(in_use, "suspect"), _numbers(scored, "suspect")
@@ -125,11 +121,6 @@ def changes(change: npt.NDArray[np.float64], differs: npt.NDArray[np.bool_], edg
     size = np.searchsorted(edges, np.abs(change), side="left") + 1
     signed = np.where(differs, np.where(change < 0, -size, size), 0)
     return np.bincount(signed + len(edges) + 1, minlength=bins(edges)).astype(np.int64)
-
-
-def _compared(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    """The columns that are looked at, of all rows."""
-    return pa.concat_batches([batch.select(COMPARED) for batch in batches])
 
 
 def _numbers(batch: pa.RecordBatch, name: str) -> npt.NDArray[Any]:

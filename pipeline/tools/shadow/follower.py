@@ -25,6 +25,7 @@ from pipeline.runtime.wire.batches import unpacked_bytes
 from pipeline.score.group import expect_features
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
+from pipeline.score.worker import FETCHED, MAX_GROUP_BYTES
 from pipeline.settings import Settings
 from pipeline.tools.shadow import state as states
 from pipeline.tools.shadow.state import NO_TIME, UNKNOWN, Position, ShadowState
@@ -34,13 +35,6 @@ STAGE = "shadow"
 MAX_MESSAGES = 100
 POLL_S = 0.25
 SAVE_EVERY_S = 2.0
-MAX_GROUP_BYTES = 16 * 1024 * 1024
-"""Of messages, unpacked, that are scored at once: what is held besides what the client has fetched."""
-FETCHED: clients.Configuration = {
-    "queued.max.messages.kbytes": 8_192,
-    "fetch.max.bytes": 8_388_608,
-    "max.partition.fetch.bytes": 1_048_576,
-}
 SAID = {"added": ADDED, "dropped": DROPPED, "both": BOTH}
 
 Notify = Callable[[ShadowState], None]
@@ -188,9 +182,9 @@ class ShadowFollower:
             batches.append(batch)
         # One batch: what each costs besides its rows is most of what a row costs where messages are small.
         in_use = pa.concat_batches(batches)
-        candidate = score_batches([in_use], self._ledger, self._cache)  # 2
+        [candidate] = score_batches([in_use], self._ledger, self._cache)  # 2
         state, before_total = self._state, self._state.counts.total
-        state.counts.take([in_use], candidate)  # 3
+        state.counts.take(in_use, candidate)  # 3
         state.positions |= moved
         state.messages += len(messages)
         times_us = [message.timestamp()[1] * 1_000 for message in messages]

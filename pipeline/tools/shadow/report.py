@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.tools.gate import beyond
 from pipeline.tools.shadow.counts import DECADES, DIFFERING, HOUR_US, SCORES
 from pipeline.tools.shadow.state import ShadowState
 from pipeline.tools.shadow.tally import ADDED, BOTH, DROPPED, Ints, Tally
@@ -109,6 +110,5 @@ def gate(figures: Mapping[str, Any], bounds: Bounds) -> list[str]:
         ("share of rows that it adds as suspects", figures["added_share"], bounds.max_added, True),
         ("share of rows that it drops as suspects", figures["dropped_share"], bounds.max_dropped, True),
     ):
-        if bound is not None and ((value > bound) if above else (value < bound)):
-            missed.append(f"{name}: got {value:.4g}, expected {'at most' if above else 'at least'} {bound:g}")
+        missed += [] if bound is None else beyond(name, value, bound, above)
     return missed

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pipeline.tools.broker.jars import jars
-from pipeline.tools.broker.lock import Lock, LockedJar
+from pipeline.tools.broker.jars import Source, fetched
+from pipeline.tools.broker.lock import LockedJar
 
 CONNECTOR = LockedJar(
     "org.apache.flink",
@@ -16,5 +16,5 @@ CONNECTOR = LockedJar(
 
 def connector(folder: Path) -> Path:
     """The jar, fetched into the folder on first use, and compared with what it must be."""
-    (path,) = jars(Lock(f"connector-{CONNECTOR.version}", (CONNECTOR,)), folder)
+    (path,) = fetched((CONNECTOR,), folder, Source("to run Flink's job", f"copy it into {folder}"))
     return path.resolve()

@@ -9,13 +9,14 @@ import tempfile
 import threading
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from pyflink.common import Configuration
 from pyflink.datastream import StreamExecutionEnvironment
-from pyflink.table import DataTypes, Schema, StreamTableEnvironment
+from pyflink.table import Schema, StreamTableEnvironment
 from pyflink.table.udf import udf
 
-from tests.bench.peers.job import INPUTS, scores
+from tests.bench.peers.job import INPUTS, WIDTH, scores
 
 CHECKPOINT = "1 s"
 """A transaction each, which is also when answers can be read."""
@@ -23,7 +24,7 @@ BATCH = "10000"
 NAMES = [f"`{name}`" for name in INPUTS]
 ENDED = "TO_TIMESTAMP_LTZ(CAST((`ts` + COALESCE(`duration`, 0)) * 1000 AS BIGINT), 3)"
 EVENT_TIME = "ended - INTERVAL '2' SECOND"  # so far behind the latest row, as Forebay's by default
-ANSWERS = ["uid STRING", "`count` BIGINT", "class INT", "score FLOAT"]
+ANSWERS = "uid STRING, `count` BIGINT, class INT, score FLOAT"
 COUNTED = f"""
     SELECT uid, {", ".join(NAMES)},
         COUNT(*) OVER (PARTITION BY `id.resp_h` ORDER BY ended RANGE BETWEEN INTERVAL '1.999' SECOND PRECEDING
@@ -32,21 +33,11 @@ COUNTED = f"""
 """  # noqa: S608 - times are whole milliseconds: none is exactly 2 s before
 
 
-@udf(
-    result_type=DataTypes.ROW(
-        [
-            DataTypes.FIELD("uid", DataTypes.STRING()),
-            DataTypes.FIELD("count", DataTypes.BIGINT()),
-            DataTypes.FIELD("class", DataTypes.INT()),
-            DataTypes.FIELD("score", DataTypes.FLOAT()),
-        ]
-    ),
-    func_type="pandas",
-)
+@udf(result_type=f"ROW<{ANSWERS}>", func_type="pandas")
 def scored(rows: pd.DataFrame) -> pd.DataFrame:
     """Rows as they leave the window, and what the network says of them; half of its inputs stay 0."""
-    known = rows.iloc[:, 1:].astype("float32").fillna(0.0)
-    results = scores(known.set_axis(range(known.shape[1]), axis=1).reindex(columns=range(16), fill_value=0.0))
+    known = rows.iloc[:, 1:].astype("float32").fillna(0.0).to_numpy()
+    results = scores(np.pad(known, ((0, 0), (0, WIDTH - known.shape[1]))))
     return pd.DataFrame(
         {
             "uid": rows.iloc[:, 0],
@@ -106,9 +97,7 @@ def main(bootstrap: str, source: str, sink: str, pack: int, connector: str) -> N
     with tempfile.TemporaryDirectory(prefix="flink-") as folder:
         environment = tables(connector, folder)
         flows(environment, f"{kafka}, 'topic' = '{source}', 'properties.group.id' = '{sink}', {reading}", pack)
-        environment.execute_sql(
-            f"CREATE TABLE answers ({', '.join(ANSWERS)}) WITH ({kafka}, 'topic' = '{sink}', {writing})"
-        )
+        environment.execute_sql(f"CREATE TABLE answers ({ANSWERS}) WITH ({kafka}, 'topic' = '{sink}', {writing})")
         environment.sql_query(COUNTED).map(scored).execute_insert("answers").wait()
     threading.Event().wait()
 

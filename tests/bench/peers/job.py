@@ -8,6 +8,7 @@ import numpy.typing as npt
 import orjson
 
 WINDOW_S = 2.0
+WIDTH = 16
 INPUTS = ("duration", "orig_bytes", "resp_bytes", "orig_pkts", "resp_pkts", "missed_bytes", "id.orig_p", "id.resp_p")
 
 Floats = npt.NDArray[np.float32]
@@ -15,7 +16,7 @@ Floats = npt.NDArray[np.float32]
 _PICK = np.random.default_rng(1)
 _LAYERS = [
     (_PICK.normal(0, 0.2, (rows, columns)).astype(np.float32), np.zeros(columns, np.float32))
-    for rows, columns in ((16, 128), (128, 64), (64, 5))
+    for rows, columns in ((WIDTH, 128), (128, 64), (64, 5))
 ]
 
 
@@ -36,10 +37,10 @@ class Recent:
 
 def inputs(record: dict[str, Any], count: int) -> list[float]:
     """Sixteen inputs of the network; half of them stay 0."""
-    return [*(float(record.get(name) or 0.0) for name in INPUTS), float(count), *(0.0,) * 7]
+    return [*(float(record.get(name) or 0.0) for name in INPUTS), float(count), *(0.0,) * (WIDTH - len(INPUTS) - 1)]
 
 
-def scores(rows: list[list[float]]) -> Floats:
+def scores(rows: npt.ArrayLike) -> Floats:
     """The network's outputs for n rows of inputs."""
     values: Floats = np.log1p(np.abs(np.array(rows, np.float32)))
     for number, (weights, bias) in enumerate(_LAYERS):

@@ -18,7 +18,8 @@ from confluent_kafka.cimpl import NewTopic
 
 from pipeline.tools.broker.java import find_java
 from pipeline.tools.broker.state import Running
-from tests.bench.path import TICKS, cpu_s, fill, settings_for
+from pipeline.tools.system.identity import usage_of
+from tests.bench.path import cpu_s, fill, settings_for
 from tests.bench.peers.connector import connector
 from tests.contract.tree import ROOT
 
@@ -198,12 +199,12 @@ def end(process: "subprocess.Popen[bytes]") -> None:
 
 def session_cpu_s(pid: int) -> float:
     """CPU seconds that the processes of a program's session have used: its own, and those it has started."""
-    ticks = 0
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            fields = path.read_text(errors="replace").rpartition(")")[2].split()
-            ticks += (int(fields[11]) + int(fields[12])) * (int(fields[3]) == pid)
-    return ticks / TICKS
+    used_s = 0.0
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(ProcessLookupError):  # it has ended meanwhile
+            if os.getsid(int(folder.name)) == pid:
+                used_s += usage_of(int(folder.name), with_pss=False).cpu_s or 0.0
+    return used_s
 
 
 def run_peer(peer: Peer, broker: Running, records: int, pack: int, folder: Path) -> PeerRun:

@@ -5,8 +5,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.tools.shadow.counts import COMPARED, HOUR_US
+from pipeline.contracts.uids import RAW_POSITION
+from pipeline.tools.shadow.counts import HOUR_US
+from pipeline.tools.shadow.examples import PLACE, SAID
 from schemas.fields import arrow_schema
+
+COMPARED = (*RAW_POSITION, *PLACE, *SAID)
+"""Columns of schema `scored` that counts and examples look at."""
 
 CLASSES = ("normal", "unknown", "portscan")
 P_VALUES = np.array([1e-30, 1e-4, 2e-4, 0.01, 0.5, 1.0], np.float32)

@@ -24,7 +24,7 @@ ROWS = 300
 def counted(*pairs: tuple[pa.RecordBatch, pa.RecordBatch]) -> Counts:
     counts = Counts()
     for in_use, candidate in pairs:
-        counts.take([in_use], [candidate])
+        counts.take(in_use, candidate)
     return counts
 
 
@@ -38,11 +38,11 @@ def test_counts_do_not_depend_on_messages_their_order_or_restarts(
     random.shuffle(parts)
     counts = Counts()
     for ours, theirs in parts:
-        counts.take([ours], [theirs])
+        counts.take(ours, theirs)
         if is_restarted:
             counts = Counts.of(orjson.loads(orjson.dumps(counts.document())))
     whole = Counts()
-    whole.take([ours for ours, _ in parts], [theirs for _, theirs in parts])
+    whole.take(*(pa.concat_batches(each) for each in zip(*parts, strict=True)))
     assert counts.document() == whole.document() == counted((in_use, candidate)).document()
 
 

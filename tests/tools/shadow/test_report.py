@@ -19,7 +19,7 @@ def seen() -> ShadowState:
     in_use, candidate = pair(1_000)
     state = ShadowState(Beside(small_model(0).id, small_model(0).sha256, "t.archive"), 1, 2, 3, 4, messages=7)
     state.positions = {0: Position(9, 9, 2), 1: Position(5, 5, 1)}
-    state.counts.take([in_use], [candidate])
+    state.counts.take(in_use, candidate)
     return state
 
 

@@ -21,7 +21,7 @@ def state() -> ShadowState:
     in_use, candidate = pair(200)
     made = ShadowState(BESIDE, started_us=1, first_us=2, last_us=3, behind_s=0.5, messages=9)
     made.positions = {0: Position(17, 4, 2), 1: Position(0)}
-    made.counts.take([in_use], [candidate])
+    made.counts.take(in_use, candidate)
     return made
 
 
