@@ -28,6 +28,7 @@ from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire.batches import CONTENT_TYPE, unpacked_bytes
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT
 from pipeline.score.device import choose_device
+from pipeline.score.fetching import FETCHED, MAX_GROUP_BYTES
 from pipeline.score.group import Features, encoded, expect_features, read, score_group
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.position import StagePosition
@@ -45,15 +46,6 @@ LOOK_AGAIN_S = 0.002
 WAIT_FOR_DECISION_S = 0.05
 GAUGES_EVERY_S = 1.0
 PATIENCE_S = 30.0
-MAX_GROUP_BYTES = 16 * 1024 * 1024
-"""Of features messages, unpacked: some 20,000 rows, a tenth of a second. A larger group saves nothing more a row, and
-is held as it came, unpacked, and in the producer's queue."""
-FETCHED: clients.Configuration = {
-    # What is fetched ahead: two groups.
-    "queued.max.messages.kbytes": 8_192,
-    "fetch.max.bytes": 8_388_608,
-    "max.partition.fetch.bytes": 1_048_576,
-}
 LOGGED_FIELDS = ("kind", "promotion", "model", "effective_from_us", "partition", "reason")
 
 

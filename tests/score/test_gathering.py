@@ -8,7 +8,8 @@ from confluent_kafka import KafkaError
 
 from pipeline.runtime.wire import framing
 from pipeline.score import worker as score_worker
-from pipeline.score.worker import GATHERED_WITHIN, MAX_GROUP_BYTES, ScoreWorker
+from pipeline.score.fetching import MAX_GROUP_BYTES
+from pipeline.score.worker import GATHERED_WITHIN, ScoreWorker
 
 
 class Arriving:

@@ -22,10 +22,10 @@ from pipeline.runtime.storage.location import StorageLike
 from pipeline.runtime.telemetry import Telemetry, log
 from pipeline.runtime.wire import messages as wire
 from pipeline.runtime.wire.batches import unpacked_bytes
+from pipeline.score.fetching import FETCHED, MAX_GROUP_BYTES
 from pipeline.score.group import expect_features
 from pipeline.score.model_cache import ModelCache
 from pipeline.score.scoring import score_batches
-from pipeline.score.worker import FETCHED, MAX_GROUP_BYTES
 from pipeline.settings import Settings
 from pipeline.tools.shadow import state as states
 from pipeline.tools.shadow.state import NO_TIME, UNKNOWN, Position, ShadowState
