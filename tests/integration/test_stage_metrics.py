@@ -49,12 +49,16 @@ def scrape(worker: StartedProcess) -> dict[str, dict[str, float]]:
 
 
 def adds_up(values: dict[str, dict[str, float]], sent: int) -> bool:
-    """Whether no stage is behind, and each has read what the one before gave out; one of `sent` is a reject."""
+    """Whether no stage is behind, and each has read what the one before gave out; one of `sent` is a reject.
+
+    A batch is timed after its rows are counted (retrain commits to Kafka between the two): it is waited for as well.
+    """
     rows_in, rows_out = (
         {stage: each[f"forebay_rows_{way}_total"] for stage, each in values.items()} for way in ("in", "out")
     )
     return (
         not any(each["forebay_lag_seconds"] for each in values.values())
+        and all(each["forebay_batch_seconds_count"] for each in values.values())
         and rows_in["ingest"] == rows_out["ingest"] == sent
         and rows_in["featurize"] == sent - 1
         and rows_in["score"] == rows_out["featurize"] == rows_out["score"]
@@ -88,5 +92,4 @@ def test_every_stage_reports_the_same_six(kafka: str, prefix: str, tmp_path: Pat
         **dict.fromkeys(STAGES, 0.0),
         "ingest": 1.0,
     }
-    assert all(each["forebay_batch_seconds_count"] > 0 for each in values.values())
     assert all(each["forebay_errors_total"] == 0 for each in values.values()), values
