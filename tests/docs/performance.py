@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from pipeline.tools.load.capacity_report import slope_said
-from pipeline.tools.load.machine import other_work
+from pipeline.tools.load.machine import said_load
 from pipeline.tools.processes import STAGES
 from tests.contract.tree import ROOT
 
@@ -62,7 +62,7 @@ def said(document: Document) -> str:
     kafka = " that also run Kafka" if document.get("kafka", True) else ""
     return (
         f"`{document['command']}`, {machine['cores']} cores{kafka}, {machine['memory_gib']:.0f} GiB, "
-        f"{document['date']}, version {document['commit']}{other_work(machine['load_before'])}"
+        f"{document['date']}, version {document['commit']}{said_load(machine['load_before'])}"
     )
 
 

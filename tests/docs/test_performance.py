@@ -36,7 +36,7 @@ def test_what_is_missing_is_called_not_measured(tmp_path: Path, monkeypatch: pyt
     assert read("flow", tmp_path) is None
 
 
-def test_other_work_beside_a_run_is_said() -> None:
+def test_the_load_before_a_run_is_said() -> None:
     document = {
         "command": "python -m tests.bench.record",
         "machine": {"cores": 2, "memory_gib": 23.5, "load_before": 0.3},
@@ -45,7 +45,7 @@ def test_other_work_beside_a_run_is_said() -> None:
     }
     assert said(document).endswith("2026-11-29, version 0a1b2c3")
     document["machine"] = {"cores": 2, "memory_gib": 23.5, "load_before": 7.25}
-    assert said(document).endswith("other work beside (load 7.25)")
+    assert said(document).endswith("load 7.25 in the minute before")
 
 
 def test_the_readme_and_the_page_hold_what_the_files_say() -> None:

@@ -147,9 +147,9 @@ def _per_second(option: str, text: str) -> float:
 
 def _measured_by(run: dict[str, Any]) -> str:
     """Where figures are from, and what else ran there."""
-    from pipeline.tools.load.machine import other_work
+    from pipeline.tools.load.machine import said_load
 
-    where = f"{run['machine']}, {run['date']}, version {run['version']}{other_work(run['load_before'])}"
+    where = f"{run['machine']}, {run['date']}, version {run['version']}{said_load(run['load_before'])}"
     return f"measured by `{run['command']}`, {where}"
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 MEMORY = Path("/proc/meminfo")
-BUSY_LOAD = 0.5
-"""With a higher load before a run something else was running."""
+QUIET_LOAD = 0.5
+"""A load of no more before a run is not worth a word."""
 
 
 def machine() -> dict[str, Any]:
-    """Cores this process may use, memory, load by whatever runs already, versions, and when."""
+    """Cores this process may use, memory, the load of the minute before, versions, and when."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "memory_gib": _memory_gib(),
@@ -24,9 +24,12 @@ def machine() -> dict[str, Any]:
     }
 
 
-def other_work(load_before: float) -> str:
-    """That something else was running before a run, as a sentence's end; empty where nothing was."""
-    return f", other work beside (load {load_before:g})" if load_before > BUSY_LOAD else ""
+def said_load(load_before: float) -> str:
+    """The load of the minute before a run, as a sentence's end; empty where there was little.
+
+    Whether that work went on beside the run it does not say: it may have been the bench before it.
+    """
+    return f", load {load_before:g} in the minute before" if load_before > QUIET_LOAD else ""
 
 
 def _memory_gib() -> float | None:

@@ -156,8 +156,8 @@ def test_a_flood_beside_them() -> None:
     assert f"{flood['behind']:,} wait in Kafka at its end, and it has caught up " in ended.stderr
 
 
-@pytest.mark.parametrize(("load", "says"), [(0.5, ""), (3.4, ", other work beside (load 3.4)")])
-def test_it_says_what_ran_beside_what_it_rests_on(load: float, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("load", "says"), [(0.5, ""), (3.4, ", load 3.4 in the minute before")])
+def test_it_says_the_load_before_what_it_rests_on(load: float, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     found = {name: {**FIGURES[name], "load_before": load, "version": "0a1b2c3"} for name in FIGURES}
     monkeypatch.setattr("pipeline.tools.load.size.measured", lambda: found)
     text = answer("--flows", "100000000").stderr
