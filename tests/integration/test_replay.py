@@ -1,5 +1,7 @@
 """Replays of what really ran: from the topic and from the archive, by one process or two, bit for bit what was live."""
 
+import uuid
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -64,23 +66,51 @@ def alert_keys(settings: Settings) -> set[str]:
     return keys
 
 
-def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> None:
-    sent = 0
-    with running(kafka, prefix, tmp_path / "flow") as flow:
+RETAIN_OFTEN = {
+    "state_every_messages": 1,
+    "state_every_s": 0.1,
+    "state_kept_every_us": 60_000_000,
+    "flows_rows": 100,
+}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What ran, whose stages have ended: its settings, how many records were sent, its incidents and rows."""
+
+    settings: Settings
+    sent: int
+    live: dict[str, bytes]
+    rows: pa.Table
+
+
+@pytest.fixture(scope="module")
+def ran(kafka: str, tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """Stages that retain their states often, also after two of them were killed."""
+    folder, sent = tmp_path_factory.mktemp("ran"), 0
+    with running(kafka, f"t{uuid.uuid4().hex[:10]}.", folder / "flow", **RETAIN_OFTEN) as flow:
         for sensor in traffic.SENSORS:
-            path = tmp_path / f"{sensor}.csv"
+            path = folder / f"{sensor}.csv"
             sent += traffic.write_after_cut(sensor, path)
-            send(flow, path, sensor)
+            send(flow, path, sensor, speed="120")  # saves, at most a fiftieth of the time, are to be many
+            if sensor == traffic.SENSORS[0]:
+                for stage in ("featurize", "alert"):
+                    flow.kill(stage)
         flow.wait_archived(sent)
         flow.wait_drained(sent)  # alert may be behind the archive
-        with Ledger(flow.settings, kafka=True) as ledger:
-            first, again = ledger.refresh(), ledger.refresh()
-        assert first == again
-        assert first["balanced"]
-        assert sum(row["sent"] for row in first["sensors"]) == sent
-        assert all(row["sent"] == row["accepted"] + row["late"] + row["rejected"] for row in first["sensors"])
-    settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
-    live, rows = what_was_live(settings)
+    settings = flow.settings.model_copy(update={"device": "cpu"})
+    return Ran(settings, sent, *what_was_live(settings))
+
+
+def test_replays_are_what_was_live(ran: Ran, tmp_path: Path) -> None:
+    settings = ran.settings.model_copy(update={"replay_uri": tmp_path / "replays"})
+    sent, live, rows = ran.sent, ran.live, ran.rows
+    with Ledger(settings, kafka=True) as ledger:
+        first, again = ledger.refresh(), ledger.refresh()
+    assert first == again
+    assert first["balanced"]
+    assert sum(row["sent"] for row in first["sensors"]) == sent
+    assert all(row["sent"] == row["accepted"] + row["late"] + row["rejected"] for row in first["sensors"])
 
     asked = (
         (Request("topic", TOPIC), 1),
@@ -122,14 +152,6 @@ def test_replays_are_what_was_live(kafka: str, prefix: str, tmp_path: Path) -> N
         assert judged[side]["labelled_by"]["verdicts"] == judged[side]["labelled"] > 0
 
 
-RETAIN_OFTEN = {
-    "state_every_messages": 1,
-    "state_every_s": 0.1,
-    "state_kept_every_us": 60_000_000,
-    "flows_rows": 100,
-}
-
-
 def delete_flows(settings: Settings, before: dict[int, int]) -> None:
     """What retention does: the messages before these offsets are gone."""
     where = [TopicPartition(settings.topics.flows, partition, offset) for partition, offset in before.items()]
@@ -142,21 +164,10 @@ def within(table: pa.Table, from_us: int) -> pa.Table:
     return by_position(table.filter(pc.greater_equal(table.column("end_ts_us"), from_us)))
 
 
-def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_path: Path) -> None:
-    with running(kafka, prefix, tmp_path / "flow", **RETAIN_OFTEN) as flow:
-        sent = 0
-        for sensor in traffic.SENSORS[:2]:
-            path = tmp_path / f"{sensor}.csv"
-            sent += traffic.write_after_cut(sensor, path)
-            send(flow, path, sensor, speed="120")  # saves, at most a fiftieth of the time, are to be many
-            if sensor == traffic.SENSORS[0]:
-                # Stages that are killed and start again continue to retain snapshots.
-                for stage in ("featurize", "alert"):
-                    flow.kill(stage)
-        flow.wait_archived(sent)
-        flow.wait_drained(sent)  # alert may be behind the archive
-    settings = flow.settings.model_copy(update={"replay_uri": tmp_path / "replays", "device": "cpu"})
-    live, rows = what_was_live(settings)
+def test_a_replay_starts_from_retained_snapshots(ran: Ran, tmp_path: Path) -> None:
+    """The last of this file: it deletes flows of what ran."""
+    settings = ran.settings.model_copy(update={"replay_uri": tmp_path / "replays"})
+    sent, live, rows = ran.sent, ran.live, ran.rows
     listed = states.listed(settings)
     assert all(entry["whole"] for entry in listed)
     windows = [entry for entry in listed if entry["room"] == "featurize"]
@@ -194,7 +205,7 @@ def test_a_replay_starts_from_retained_snapshots(kafka: str, prefix: str, tmp_pa
     without = runs.run(settings, Request("without", TOPIC, from_us=from_us, states=False), warn=warnings.append)
     assert without["warnings"] == warnings and len(warnings) == 2
     # A topic that was made anew is another one, whatever its name.
-    former = settings.model_copy(update={"topic_prefix": f"{prefix}anew."})
+    former = settings.model_copy(update={"topic_prefix": f"{settings.topic_prefix}anew."})
     retained = Path(settings.state_uri) / "kept"
     (retained / settings.topics.flows).rename(retained / former.topics.flows)
     topics.create(former)
