@@ -17,6 +17,8 @@ BLOCK_RECORDS = 16_384
 FLUSH_S = 300.0
 # The rest of the queue is waited for this long at a time, so that Ctrl-C is heard.
 NAP_S = 0.05
+# Kafka's client waits for whole milliseconds: asked for less it does not wait, and a core would be spent on asking.
+LEAST_WAIT_S = 0.001
 
 PRODUCER: dict[str, Any] = {
     "batch.size": 1_000_000,
@@ -166,7 +168,7 @@ def send(
         if load.rate:
             due = start_s + queued / load.rate
             while (left := due - now) > 0 and not stopped():
-                producer.poll(min(left, NAP_S))
+                producer.poll(max(LEAST_WAIT_S, min(left, NAP_S)))
                 now = time.monotonic()
             behind = max(behind, now - due)
         if now > deadline or deliveries.refused or stopped():

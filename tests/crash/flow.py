@@ -94,11 +94,8 @@ def everything_below(root: Path | str) -> dict[str, str]:
     return {setting: f"{address}/{name}{'?' if options else ''}{options}" for setting, name in names.items()}
 
 
-@contextmanager
-def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterator[Flow]:
-    """Run all stages, ready, with `changes` to their settings; stop them at the end."""
-    logs = folder / "logs"
-    logs.mkdir(parents=True)
+def settings_in(folder: Path, kafka: str, prefix: str, **changes: object) -> Settings:
+    """The settings of a flow in a folder, with `changes`; its topics are created."""
     common = {
         "bootstrap": kafka,
         "topic_prefix": prefix,
@@ -110,6 +107,15 @@ def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterato
     }
     settings = load_settings(**{**common, **everything_below(folder), **changes})
     topics.create(settings)
+    return settings
+
+
+@contextmanager
+def running(kafka: str, prefix: str, folder: Path, **changes: object) -> Iterator[Flow]:
+    """Run all stages, ready, with `changes` to their settings; stop them at the end."""
+    logs = folder / "logs"
+    logs.mkdir(parents=True)
+    settings = settings_in(folder, kafka, prefix, **changes)
     processes = Processes(logs, worker_environment(settings))
     try:
         stages = {name: processes.start(name, name, "run") for name in STAGES}

@@ -12,7 +12,7 @@ from pipeline.contracts import raw
 from pipeline.errors import Backpressure, Failed, MessageTooLarge
 from pipeline.ingest.files.source_set import SourceSet
 from pipeline.runtime.kafka import clients
-from pipeline.runtime.kafka.producing import produce
+from pipeline.runtime.kafka.producing import LEAST_WAIT_S, produce
 from pipeline.runtime.shutdown import Stop
 from pipeline.runtime.telemetry import Telemetry
 from pipeline.runtime.wire.traceparent import HEADER as TRACEPARENT_HEADER
@@ -145,7 +145,7 @@ def _wait(producer: Producer, stop: Stop, until: float) -> bool:
     """Wait until then; False where it was cut short."""
     while not stop.requested:
         left = until - time.monotonic()
-        producer.poll(max(0.0, min(left, NAP_S)))
+        producer.poll(max(LEAST_WAIT_S, min(left, NAP_S)) if left > 0 else 0.0)
         if left <= NAP_S:
             return True
     return False

@@ -17,6 +17,8 @@ POLL_S = 0.05
 RETRY_AFTER_S = 1.0
 # A producer in a fatal state answers at once, or hangs (librdkafka #4420).
 REASON_S = 2.0
+# The client waits for whole milliseconds: asked for less it does not wait, and a core would be spent on asking again.
+LEAST_WAIT_S = 0.001
 # How often a wait for acknowledgements checks whether it was asked to stop.
 FLUSH_S = 0.2
 
