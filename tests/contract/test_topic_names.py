@@ -29,29 +29,30 @@ def _strings(node: ast.AST) -> Iterator[tuple[str, int]]:
             yield child.value, child.lineno
 
 
-def _docstrings(tree: ast.AST) -> set[int]:
+def _docstrings(nodes: list[ast.AST]) -> set[int]:
     holders = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     return {
         id(node.body[0].value)
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, holders) and node.body and isinstance(node.body[0], ast.Expr)
     }
 
 
-def _span_attributes(tree: ast.AST) -> set[int]:
+def _span_attributes(nodes: list[ast.AST]) -> set[int]:
     """`span.set("forebay.alerts", n)` names an attribute."""
     return {
         id(node.args[0])
-        for node in ast.walk(tree)
+        for node in nodes
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "set" and node.args
     }
 
 
 def topic_literals(tree: ast.AST) -> list[tuple[str, int]]:
     """Every literal that spells a topic's name: (text, line)."""
-    names, ignored = set(topics()), _docstrings(tree) | _span_attributes(tree)
+    nodes = list(ast.walk(tree))
+    names, ignored = set(topics()), _docstrings(nodes) | _span_attributes(nodes)
     literals: list[tuple[str, int]] = []
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Call):
             function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if function in NAMES_A_TOPIC:
