@@ -15,8 +15,8 @@ PYTEST := $(BIN)/pytest -q
 NEEDS_BROKER := (integration or crash)
 # Only the files with such tests: to import all the others takes each process 20 s of a core.
 BROKER_FILES = $(shell grep -rlE 'mark\.(integration|crash)\b' --include='test_*.py' tests | sort)
-# The processes share one broker; a file's tests stay together. In the order of tests/conftest.py: the longest files
-# first, so that none runs alone at the end.
+# A file's tests stay together, or several processes would make what they share. Those against Kafka go in the order of
+# tests/conftest.py: the longest files first, so that none runs alone at the end.
 SIDE_BY_SIDE := --dist loadfile --no-loadscope-reorder
 # Of two, each with all that it started had a core for less than half of its time, and waited for the rest.
 BROKER_PROCESSES := 3
@@ -85,8 +85,8 @@ types: $(STAMP) ## mypy --strict
 	@$(BIN)/mypy
 
 test-unit: $(STAMP) $(KERNELS) ## Tests that need neither Kafka nor a GPU (SLOW=1: the slow ones too)
-	@$(if $(SLOW),$(YIELDING)) $(PYTEST) -n 2 --ignore=tests/integration --ignore=tests/crash --ignore=tests/bench \
-		$(if $(SLOW),,--ignore=tests/models/lab) \
+	@$(if $(SLOW),$(YIELDING)) $(PYTEST) -n 2 $(SIDE_BY_SIDE) --ignore=tests/integration --ignore=tests/crash \
+		--ignore=tests/bench $(if $(SLOW),,--ignore=tests/models/lab) \
 		-m 'not ($(NEEDS_BROKER) or bench or gpu or nightly$(if $(SLOW),, or slow))' $(ARGS)
 
 test-integration: $(STAMP) $(KERNELS) $(KAFKA_CLASSES) ## Tests against a real Kafka, kills included
