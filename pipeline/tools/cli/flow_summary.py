@@ -36,7 +36,7 @@ def print_summary(decoded: Decoded) -> None:
     flows = decoded.flows
     table = Table(title=escape(printable(f"{decoded.site}/{decoded.sensor}")), show_header=False, title_justify="left")
     for kind in decoded.content_type.split(", "):
-        table.add_row("format", f"{kind}: {source_of(kind).title}" if kind else "none: the file is empty")
+        table.add_row("format", f"{kind}: {source_of(kind).title}" if kind else "none: no record to tell it by")
     if flows.num_rows:
         first, last = pc.min(flows["start_ts_us"]).as_py(), pc.max(flows["end_ts_us"]).as_py()
         table.add_row("time (UTC)", f"{_moment(first)} to {_moment(last)}, {(last - first) / 1e6:.1f} s")

@@ -65,7 +65,9 @@ def test_an_empty_file_says_so_and_ends_with_64(tmp_path: Path, capsys: pytest.C
         (tmp_path / "x").write_text(content)
         with pytest.raises(BadData, match=f"got no flow, expected some: .*{why}") as refused:
             check(tmp_path / "x", capsys)
-        assert refused.value.exit_code == 64 and set(json.loads(capsys.readouterr().out).values()) == {0}
+        captured = capsys.readouterr()
+        assert refused.value.exit_code == 64 and set(json.loads(captured.out).values()) == {0}
+        assert ("is empty" in captured.err) == (content == "")
 
 
 def test_other_events_are_no_records(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
